@@ -1,0 +1,67 @@
+"""Command line: `python -m sdhelpers doctor` and `python -m sdhelpers lab`."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+FIRST_NOTEBOOK = "00_the_whole_thing.ipynb"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and give its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m sdhelpers")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("doctor", help="look at this installation and say how to repair it")
+    lab = commands.add_parser("lab", help="open the first notebook in JupyterLab")
+    lab.add_argument("flags", nargs=argparse.REMAINDER, help="passed on to JupyterLab")
+    known, unknown = parser.parse_known_args(arguments)
+    if known.command == "lab":
+        return open_lab([*known.flags, *unknown])
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+
+    from sdhelpers.checkup import doctor
+
+    return 0 if doctor() else 1
+
+
+def open_lab(flags: list[str]) -> int:
+    """Start JupyterLab on the first notebook and wait until it is closed.
+
+    Args:
+        flags: options of JupyterLab, such as `--no-browser`.
+
+    Returns:
+        JupyterLab's exit status; 1, with a message, if the notebooks are not there.
+    """
+    notebook = find_notebook()
+    if notebook is None:
+        print(
+            f"notebooks/{FIRST_NOTEBOOK} is neither here nor beside the package. The notebooks "
+            "come with the project's repository: clone it and run `make lab` there.",
+            file=sys.stderr,
+        )
+        return 1
+    root = notebook.parents[1]
+    command = [sys.executable, "-m", "jupyterlab", str(notebook.relative_to(root)), *flags]
+    # JupyterLab refuses to run as root unless told; in a container that is the only user.
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in flags:
+        command.append("--allow-root")
+    try:
+        return subprocess.run(command, cwd=root, check=False).returncode
+    except KeyboardInterrupt:
+        return 0
+
+
+def find_notebook() -> Path | None:
+    """Find the first notebook in the current folder or in the package's checkout."""
+    for root in (Path.cwd(), Path(__file__).parents[1]):
+        if (root / "notebooks" / FIRST_NOTEBOOK).is_file():
+            return root / "notebooks" / FIRST_NOTEBOOK
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

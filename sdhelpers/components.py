@@ -1,0 +1,158 @@
+"""Which model, on which device, in which precision; and its five parts, loaded."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from sdhelpers.model_folder import PARTS, TINY_SD, find_model_problems
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+SD_V1_4 = "CompVis/stable-diffusion-v1-4"
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class Components(NamedTuple):
+    """The five parts of Stable Diffusion, in the order in which a prompt meets them."""
+
+    tokenizer: "CLIPTokenizer"
+    text_encoder: "CLIPTextModel"
+    unet: "UNet2DConditionModel"
+    vae: "AutoencoderKL"
+    scheduler: "SchedulerMixin"
+
+
+def pick_device() -> torch.device:
+    """Give the fastest device here: an NVIDIA or AMD GPU, an Apple GPU, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def pick_dtype(device: torch.device | str) -> torch.dtype:
+    """Give the precision that suits a device.
+
+    Args:
+        device: a device or its name.
+
+    Returns:
+        float16 on cuda, where it is faster and halves the memory; float32 on the CPU, where it
+        is neither, and on mps, where half precision overflows in some operations.
+    """
+    return torch.float16 if torch.device(device).type == "cuda" else torch.float32
+
+
+def load_components(
+    model: str | Path = TINY_SD,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Components:
+    """Load tokenizer, text encoder, UNet, VAE and scheduler of one model.
+
+    Args:
+        model: a folder in the standard layout, such as `TINY_SD`, or the id of a model on the
+            Hugging Face hub, such as `SD_V1_4`, which is downloaded once and cached.
+        device: None: `pick_device()`.
+        dtype: None: `pick_dtype(device)`.
+
+    Returns:
+        The parts, named and in order; the networks in evaluation mode. Only safetensors are
+        read, and no code from the hub is run.
+
+    Raises:
+        ValueError: if the folder lacks a file or one is truncated (all are named), if the model
+            is neither a folder nor an id, or if the device cannot compute in the dtype.
+        OSError: the libraries' own error if the hub cannot be asked, with a note on what to do.
+    """
+    device = pick_device() if device is None else torch.device(device)
+    dtype = pick_dtype(device) if dtype is None else dtype
+    _check_dtype(device, dtype)
+    folder = _find_folder(model)
+    if folder is not None:
+        with _hidden_progress_bars():
+            return _load_parts(str(folder), device, dtype)
+    try:
+        return _load_parts(str(model), device, dtype)
+    except OSError as error:
+        error.add_note(
+            f"What to do: {model!r} is looked for in the cache first, then on the Hugging Face "
+            "hub. Check the id, the network, and that HF_HUB_OFFLINE is not set. The built-in "
+            "model needs no network: load_components()."
+        )
+        raise
+
+
+def _load_parts(model: str, device: torch.device, dtype: torch.dtype) -> Components:
+    """Load the five parts, each by its own class."""
+    import diffusers
+    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    safe = {"use_safetensors": True}
+    # Asking transformers for float32 overrides its habit of keeping the file's precision;
+    # diffusers reads float32 of its own accord.
+    text_encoder = CLIPTextModel.from_pretrained(
+        model, subfolder="text_encoder", dtype=torch.float32, **safe
+    )
+    unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet", **safe)
+    vae = AutoencoderKL.from_pretrained(model, subfolder="vae", **safe)
+    # Any class reads the file; the class that the file names is then made.
+    scheduler_config = PNDMScheduler.load_config(model, subfolder="scheduler")
+    scheduler_class = getattr(diffusers, scheduler_config["_class_name"])
+    return Components(
+        tokenizer=CLIPTokenizer.from_pretrained(model, subfolder="tokenizer"),
+        text_encoder=text_encoder.to(device=device, dtype=dtype).eval(),
+        unet=unet.to(device=device, dtype=dtype).eval(),
+        vae=vae.to(device=device, dtype=dtype).eval(),
+        scheduler=scheduler_class.from_config(scheduler_config),
+    )
+
+
+def _find_folder(model: str | Path) -> Path | None:
+    """Give the folder that a model names, checked; None if it is a hub id instead."""
+    folder = Path(model).expanduser()
+    if not folder.exists() and isinstance(model, str) and _HUB_ID.fullmatch(model):
+        return None
+    problems = find_model_problems(folder)
+    if problems:
+        raise ValueError(
+            f"The model {str(model)!r} cannot be loaded.\n  "
+            + "\n  ".join(problems)
+            + f"\nGive a folder with {', '.join(PARTS)} inside, or an id such as {SD_V1_4!r}. "
+            "The built-in model comes back with a fresh installation of sdhelpers."
+        )
+    return folder
+
+
+def _check_dtype(device: torch.device, dtype: torch.dtype) -> None:
+    """Raise a ValueError unless the device can run a small network in this precision."""
+    try:
+        values = torch.ones((1, 4, 4, 4), device=device, dtype=dtype)
+        values = torch.nn.functional.conv2d(values, values[:, :, :3, :3])
+        torch.nn.functional.scaled_dot_product_attention(values, values, values)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise ValueError(
+            f"The device {str(device)!r} cannot run these networks in {dtype}: {error} "
+            "Leave dtype and device out, or use dtype=torch.float32 and device='cpu'."
+        ) from error
+
+
+@contextmanager
+def _hidden_progress_bars() -> Iterator[None]:
+    """Hide transformers' bar for reading weights, which is over in a blink, and put it back."""
+    from transformers.utils import logging
+
+    was_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()

@@ -1,0 +1,216 @@
+"""Make, encode and decode latents.
+
+Everything called `latents` here is *scaled*: about unit variance, what the UNet eats. The VAE's
+own, unscaled latents exist only inside `encode_image` and `decode_latents`.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from sdhelpers.validation import check_latents, is_count
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+
+def make_generator(seed: int) -> torch.Generator:
+    """Make a fresh source of randomness on the CPU; the global one stays untouched.
+
+    Args:
+        seed: integer in [0, 2**63). The same seed gives the same numbers on every device,
+            because noise is drawn on the CPU and then moved.
+
+    Returns:
+        A torch.Generator in its starting state. Drawing from it changes it: make a new one for
+        each comparison.
+
+    Raises:
+        ValueError: if the seed is not such an integer.
+    """
+    if not is_count(seed, minimum=0) or seed >= 2**63:
+        raise ValueError(f"seed must be an integer from 0 to 2**63 - 1, got {seed!r}.")
+    return torch.Generator().manual_seed(seed)
+
+
+def vae_scale_factor(vae: "AutoencoderKL") -> int:
+    """Give the number of pixels along one side of one latent cell, 8 for Stable Diffusion 1."""
+    return 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def picture_size(
+    unet: "UNet2DConditionModel",
+    vae: "AutoencoderKL",
+    height: int | None = None,
+    width: int | None = None,
+) -> tuple[int, int]:
+    """Fill in the size that the model was trained for, and check a given one.
+
+    Args:
+        unet: gives the trained size, in latent cells.
+        vae: gives the pixels per cell.
+        height: in pixels, a positive multiple of the VAE's factor; None: the trained height.
+        width: likewise.
+
+    Returns:
+        height, width in pixels.
+
+    Raises:
+        ValueError: if a side is not a positive multiple of the factor.
+    """
+    factor = vae_scale_factor(vae)
+    trained = unet.config.sample_size
+    trained_height, trained_width = (trained, trained) if isinstance(trained, int) else trained
+    height = trained_height * factor if height is None else height
+    width = trained_width * factor if width is None else width
+    for name, side in (("height", height), ("width", width)):
+        if not is_count(side) or side % factor:
+            raise ValueError(
+                f"{name} must be a positive multiple of {factor} pixels, the VAE's factor, "
+                f"got {side!r}. {_nearest_side(side, factor)}"
+            )
+    return height, width
+
+
+def initial_latents(
+    unet: "UNet2DConditionModel",
+    vae: "AutoencoderKL",
+    generator: torch.Generator | Sequence[torch.Generator],
+    *,
+    batch_size: int = 1,
+    height: int | None = None,
+    width: int | None = None,
+) -> torch.Tensor:
+    """Draw the noise that a picture starts from.
+
+    Args:
+        unet: gives the number of channels, the device and the dtype of the result.
+        vae: gives the pixels per latent cell.
+        generator: CPU generator for the whole batch, or a sequence with one for each picture.
+            Drawing changes its state.
+        batch_size: B, number of pictures.
+        height: in pixels; None: the size that the model was trained for.
+        width: likewise.
+
+    Returns:
+        (B, 4, h, w) in the UNet's dtype, unit variance, *not* yet multiplied by the scheduler's
+        `init_noise_sigma` (`denoise` does that).
+
+    Raises:
+        ValueError: if a size is not divisible, or the number of generators is not B.
+    """
+    height, width = picture_size(unet, vae, height, width)
+    factor = vae_scale_factor(vae)
+    shape = (unet.config.in_channels, height // factor, width // factor)
+    if isinstance(generator, torch.Generator):
+        noise = torch.randn((batch_size, *shape), generator=generator)
+    elif len(generator) == batch_size:
+        noise = torch.stack([torch.randn(shape, generator=one) for one in generator])
+    else:
+        raise ValueError(
+            f"{len(generator)} generators were given for {batch_size} pictures: "
+            "give one for all of them, or one for each."
+        )
+    return noise.to(device=unet.device, dtype=unet.dtype)
+
+
+def pick_initial_latents(
+    unet: "UNet2DConditionModel",
+    vae: "AutoencoderKL",
+    latents: torch.Tensor | None,
+    seed: int | Sequence[int],
+    *,
+    batch_size: int,
+    height: int | None = None,
+    width: int | None = None,
+) -> torch.Tensor:
+    """Take the latents given, checked, or draw them from the seed.
+
+    Args:
+        unet: as for `initial_latents`.
+        vae: likewise.
+        latents: (batch_size, 4, h, w) unit-variance noise, or None.
+        seed: one for the whole batch, or a sequence with one for each picture.
+        batch_size: B, number of pictures.
+        height: in pixels; None: the size of the latents given, or else that of training.
+        width: likewise.
+
+    Returns:
+        (B, 4, h, w) on the UNet's device, in its dtype.
+
+    Raises:
+        ValueError: if the latents do not have the shape of the pictures, or as `initial_latents`.
+    """
+    if latents is None:
+        many = isinstance(seed, Sequence) and not isinstance(seed, str)
+        generator = [make_generator(one) for one in seed] if many else make_generator(seed)
+        return initial_latents(
+            unet, vae, generator, batch_size=batch_size, height=height, width=width
+        )
+    check_latents(latents, unet.config.in_channels)
+    factor = vae_scale_factor(vae)
+    height = latents.shape[2] * factor if height is None else height
+    width = latents.shape[3] * factor if width is None else width
+    height, width = picture_size(unet, vae, height, width)
+    expected = (batch_size, unet.config.in_channels, height // factor, width // factor)
+    if tuple(latents.shape) != expected:
+        raise ValueError(
+            f"latents must have shape {expected} for {batch_size} picture(s) of {width} x "
+            f"{height} pixels, got {tuple(latents.shape)}."
+        )
+    return latents.to(device=unet.device, dtype=unet.dtype)
+
+
+@torch.no_grad()
+def encode_image(
+    vae: "AutoencoderKL", pixel_values: torch.Tensor, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Compress pictures into scaled latents.
+
+    Args:
+        vae: the autoencoder.
+        pixel_values: (B, 3, H, W), [-1, 1], H and W multiples of the VAE's factor, as
+            `image_to_tensor` makes them.
+        generator: CPU generator: draw from the latent distribution. None: take its mean.
+
+    Returns:
+        (B, 4, h, w), about unit variance, on the VAE's device.
+
+    Raises:
+        ValueError: if the shape does not fit.
+    """
+    factor = vae_scale_factor(vae)
+    if pixel_values.ndim != 4 or any(side == 0 or side % factor for side in pixel_values.shape[2:]):
+        raise ValueError(
+            f"pixel_values must have shape (B, 3, H, W) with H and W multiples of {factor}, "
+            f"got {tuple(pixel_values.shape)}. Resize or crop the picture first."
+        )
+    latent_dist = vae.encode(pixel_values.to(device=vae.device, dtype=vae.dtype)).latent_dist
+    unscaled_latents = latent_dist.mode() if generator is None else latent_dist.sample(generator)
+    return unscaled_latents * vae.config.scaling_factor
+
+
+@torch.no_grad()
+def decode_latents(vae: "AutoencoderKL", latents: torch.Tensor) -> torch.Tensor:
+    """Turn scaled latents into pixel values.
+
+    Args:
+        vae: the autoencoder.
+        latents: (B, 4, h, w), scaled. Left unchanged.
+
+    Returns:
+        pixel_values: (B, 3, 8h, 8w), about [-1, 1], for `tensor_to_images`.
+
+    Raises:
+        ValueError: if the shape does not fit.
+    """
+    check_latents(latents, vae.config.latent_channels)
+    return vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+
+
+def _nearest_side(side: object, factor: int) -> str:
+    """Say which allowed side is nearest to a given one."""
+    if not is_count(side):
+        return f"Give an integer, for example {16 * factor}."
+    return f"The nearest that works is {max(factor, round(side / factor) * factor)}."

@@ -1,0 +1,100 @@
+"""Noise schedules: which schedulers the series uses, and how noisy each step of a plan is."""
+
+import copy
+from typing import TYPE_CHECKING
+
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    LMSDiscreteScheduler,
+    PNDMScheduler,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+    from diffusers import SchedulerMixin
+
+SCHEDULERS: dict[str, type] = {
+    "K-LMS": LMSDiscreteScheduler,
+    "PNDM": PNDMScheduler,
+    "DDIM": DDIMScheduler,
+    "Euler": EulerDiscreteScheduler,
+    "DPM-Solver++": DPMSolverMultistepScheduler,
+}
+
+
+def make_scheduler(name: str, config: "Mapping") -> "SchedulerMixin":
+    """Make a scheduler by name that keeps the betas of a model's own.
+
+    Args:
+        name: a key of `SCHEDULERS`.
+        config: of the model's own scheduler (`scheduler.config`); what the new class does not
+            know is ignored, as in the pipeline's recipe `SomeScheduler.from_config(config)`.
+
+    Returns:
+        A new scheduler, without a plan until `set_timesteps` is called.
+
+    Raises:
+        ValueError: if the name is not in the table.
+    """
+    if name not in SCHEDULERS:
+        raise ValueError(f"Unknown scheduler {name!r}. Known are: {', '.join(SCHEDULERS)}.")
+    return SCHEDULERS[name].from_config(config)
+
+
+def make_plan(
+    scheduler: "SchedulerMixin", num_inference_steps: int, device: "torch.device | str" = "cpu"
+) -> "SchedulerMixin":
+    """Copy a scheduler and plan its timesteps.
+
+    A scheduler remembers where it is. A fresh copy for each run means that running twice gives
+    the same result, and that the one given stays as it was.
+
+    Args:
+        scheduler: any of diffusers.
+        num_inference_steps: from 1 to its `num_train_timesteps`.
+        device: where its timesteps shall live.
+
+    Returns:
+        A scheduler with `timesteps` (descending), and with sigmas if its class has them.
+    """
+    plan = copy.deepcopy(scheduler)
+    plan.set_timesteps(num_inference_steps, device=device)
+    return plan
+
+
+def plan_sigmas(scheduler: "SchedulerMixin") -> list[float]:
+    """Give the noise-to-signal ratio before each step of a plan.
+
+    Args:
+        scheduler: with a plan (`set_timesteps` was called).
+
+    Returns:
+        One sigma for each entry of `scheduler.timesteps`: sqrt((1 - abar) / abar) with abar the
+        entry of alphas_cumprod at that timestep. DDIM's papers call something else sigma: the
+        noise *added* per step, here `std_dev_t`.
+    """
+    if hasattr(scheduler, "sigmas"):
+        return scheduler.sigmas[: len(scheduler.timesteps)].tolist()
+    abar = scheduler.alphas_cumprod[scheduler.timesteps.cpu()].double()
+    return ((1 - abar) / abar).sqrt().tolist()
+
+
+def has_unit_variance(scheduler: "SchedulerMixin") -> bool:
+    """Tell whether a scheduler's noisy latents keep unit variance.
+
+    There are two conventions. DDIM, PNDM and DPM-Solver++ mix: sqrt(abar) * clean latents +
+    sqrt(1 - abar) * noise. K-LMS and Euler add: clean latents + sigma * noise, and shrink the
+    sum just before the UNet (`scale_model_input`); they start from noise times
+    `init_noise_sigma`, which is 1 for the others.
+
+    Args:
+        scheduler: with a plan.
+
+    Returns:
+        True for the first convention.
+    """
+    return float(scheduler.init_noise_sigma) == 1.0

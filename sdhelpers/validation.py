@@ -1,0 +1,106 @@
+"""Checks of the loop's arguments: each says what was given, what is allowed and what to do."""
+
+import math
+from numbers import Integral, Real
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from diffusers import SchedulerMixin, UNet2DConditionModel
+
+
+def is_count(value: object, minimum: int = 1) -> bool:
+    """Tell whether a value is an integer, not a bool, and at least the minimum."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= minimum
+
+
+def check_num_inference_steps(num_inference_steps: int, num_train_timesteps: int) -> None:
+    """Raise a ValueError unless the number of steps is from 1 to num_train_timesteps."""
+    if not is_count(num_inference_steps) or num_inference_steps > num_train_timesteps:
+        raise ValueError(
+            f"num_inference_steps must be an integer from 1 to {num_train_timesteps}, the length "
+            f"of the noise schedule, got {num_inference_steps!r}. 20 to 50 is usual."
+        )
+
+
+def check_guidance_scale(guidance_scale: float) -> None:
+    """Raise a ValueError unless the guidance scale is a finite number."""
+    is_number = isinstance(guidance_scale, Real) and not isinstance(guidance_scale, bool)
+    if not is_number or not math.isfinite(guidance_scale):
+        raise ValueError(
+            f"guidance_scale must be a finite number, got {guidance_scale!r}. "
+            "0 is unconditional, 1 plain text, 7.5 usual."
+        )
+
+
+def check_prediction_type(scheduler: "SchedulerMixin") -> None:
+    """Raise a ValueError unless the scheduler expects the UNet to predict noise."""
+    prediction_type = scheduler.config.get("prediction_type", "epsilon")
+    if prediction_type != "epsilon":
+        raise ValueError(
+            "This loop takes apart models that predict noise (prediction_type 'epsilon'), the "
+            f"scheduler says {prediction_type!r}. Use a Stable Diffusion 1 model."
+        )
+
+
+def check_latents(latents: torch.Tensor, num_channels: int) -> None:
+    """Raise a ValueError unless latents have the shape (B, num_channels, h, w), B at least 1."""
+    if not isinstance(latents, torch.Tensor) or latents.ndim != 4:
+        given = tuple(getattr(latents, "shape", ())) or type(latents).__name__
+    elif latents.shape[1] != num_channels or 0 in latents.shape:
+        given = tuple(latents.shape)
+    else:
+        return
+    raise ValueError(
+        f"latents must be a tensor of shape (B, {num_channels}, h, w), got {given}. "
+        "initial_latents makes them."
+    )
+
+
+def check_noise(latents: torch.Tensor, unet: "UNet2DConditionModel") -> None:
+    """Raise a ValueError unless the UNet can start from these latents."""
+    check_latents(latents, unet.config.in_channels)
+    check_place("latents", latents, unet)
+    if not bool(latents.isfinite().all()):
+        raise ValueError("latents hold NaN or infinity before the first step: draw new noise.")
+
+
+def check_text_embeddings(
+    text_embeddings: torch.Tensor,
+    unet: "UNet2DConditionModel",
+    batch_size: int,
+    guidance_scale: float,
+) -> None:
+    """Raise a ValueError unless there are 2 * batch_size rows of the width that the UNet reads.
+
+    For a guidance_scale of exactly 1, batch_size rows will do.
+    """
+    width = unet.config.cross_attention_dim
+    rows = {2 * batch_size, batch_size} if guidance_scale == 1 else {2 * batch_size}
+    shape = tuple(getattr(text_embeddings, "shape", ()))
+    if len(shape) != 3 or shape[0] not in rows or shape[2] != width:
+        raise ValueError(
+            f"text_embeddings must have shape ({2 * batch_size}, length, {width}) for "
+            f"{batch_size} picture(s): unconditional rows first, then text. Got "
+            f"{shape or type(text_embeddings).__name__}. Use join_embeddings."
+        )
+    check_place("text_embeddings", text_embeddings, unet)
+
+
+def check_place(name: str, tensor: torch.Tensor, unet: "UNet2DConditionModel") -> None:
+    """Raise a ValueError unless a tensor has the UNet's dtype and device."""
+    if (tensor.dtype, tensor.device) != (unet.dtype, unet.device):
+        raise ValueError(
+            f"{name} are {tensor.dtype} on {tensor.device}, the UNet is {unet.dtype} on "
+            f"{unet.device}: use {name}.to(device=unet.device, dtype=unet.dtype)."
+        )
+
+
+def check_finite(prev_sample: torch.Tensor, index: int, timestep: float) -> None:
+    """Raise a FloatingPointError that names the step if its result is NaN or infinite."""
+    if not bool(prev_sample.isfinite().all()):
+        raise FloatingPointError(
+            f"The latents became NaN or infinite in step {index} (timestep {timestep:g}). "
+            "Try a smaller guidance_scale, or load the parts in float32."
+        )
