@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from packaging.version import Version
 
 from sdhelpers.model_folder import PARTS, TINY_SD, find_model_problems
 
@@ -95,22 +96,22 @@ def _load_parts(model: str, device: torch.device, dtype: torch.dtype) -> Compone
     from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    safe = {"use_safetensors": True}
-    # Asking transformers for float32 overrides its habit of keeping the file's precision;
-    # diffusers reads float32 of its own accord.
+    # diffusers says `dtype` since 0.40, `torch_dtype` before.
+    dtype_name = "dtype" if Version(diffusers.__version__) >= Version("0.40") else "torch_dtype"
+    options = {dtype_name: dtype, "use_safetensors": True}
     text_encoder = CLIPTextModel.from_pretrained(
-        model, subfolder="text_encoder", dtype=torch.float32, **safe
+        model, subfolder="text_encoder", dtype=dtype, use_safetensors=True
     )
-    unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet", **safe)
-    vae = AutoencoderKL.from_pretrained(model, subfolder="vae", **safe)
+    unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet", **options)
+    vae = AutoencoderKL.from_pretrained(model, subfolder="vae", **options)
     # Any class reads the file; the class that the file names is then made.
     scheduler_config = PNDMScheduler.load_config(model, subfolder="scheduler")
     scheduler_class = getattr(diffusers, scheduler_config["_class_name"])
     return Components(
         tokenizer=CLIPTokenizer.from_pretrained(model, subfolder="tokenizer"),
-        text_encoder=text_encoder.to(device=device, dtype=dtype).eval(),
-        unet=unet.to(device=device, dtype=dtype).eval(),
-        vae=vae.to(device=device, dtype=dtype).eval(),
+        text_encoder=text_encoder.to(device),
+        unet=unet.to(device),
+        vae=vae.to(device),
         scheduler=scheduler_class.from_config(scheduler_config),
     )
 

@@ -31,7 +31,7 @@ def make_generator(seed: int) -> torch.Generator:
     """
     if not is_count(seed, minimum=0) or seed >= 2**63:
         raise ValueError(f"seed must be an integer from 0 to 2**63 - 1, got {seed!r}.")
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator().manual_seed(int(seed))
 
 
 def vae_scale_factor(vae: "AutoencoderKL") -> int:

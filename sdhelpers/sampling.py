@@ -16,7 +16,6 @@ from sdhelpers.validation import (
     check_finite,
     check_guidance_scale,
     check_noise,
-    check_num_inference_steps,
     check_prediction_type,
     check_text_embeddings,
     is_count,
@@ -66,7 +65,6 @@ def denoise(
         FloatingPointError: at the step that makes latents NaN or infinite.
     """
     check_prediction_type(scheduler)
-    check_num_inference_steps(num_inference_steps, scheduler.config.num_train_timesteps)
     check_guidance_scale(guidance_scale)
     check_noise(latents, unet)
     check_text_embeddings(text_embeddings, unet, len(latents), guidance_scale)
@@ -170,7 +168,7 @@ def generate(
     prompts = as_prompts(prompt)
     negative_prompts = match_negative_prompts(prompts, negative_prompt)
     check_prediction_type(scheduler)
-    check_num_inference_steps(num_inference_steps, scheduler.config.num_train_timesteps)
+    num_turns = len(make_plan(scheduler, num_inference_steps).timesteps)
     check_guidance_scale(guidance_scale)
     if not is_count(num_images_per_prompt):
         raise ValueError(
@@ -191,8 +189,7 @@ def generate(
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
     )
-    total = len(make_plan(scheduler, num_inference_steps).timesteps)
-    for step in tqdm(steps, total=total, disable=not show_progress):
+    for step in tqdm(steps, total=num_turns, disable=not show_progress):
         latents = step.prev_sample
     return tensor_to_images(decode_latents(vae, latents))
 

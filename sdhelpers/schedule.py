@@ -11,6 +11,8 @@ from diffusers import (
     PNDMScheduler,
 )
 
+from sdhelpers.validation import check_num_inference_steps
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -60,9 +62,23 @@ def make_plan(
 
     Returns:
         A scheduler with `timesteps` (descending), and with sigmas if its class has them.
+
+    Raises:
+        ValueError: if the number of steps is out of range, or too large for the scheduler's
+            spacing: with the offset of 1 that Stable Diffusion 1 uses, a plan of 1000 steps
+            would begin past the end of the noise schedule, or stand still (DPM-Solver++).
     """
+    num_train_timesteps = scheduler.config.num_train_timesteps
+    check_num_inference_steps(num_inference_steps, num_train_timesteps)
     plan = copy.deepcopy(scheduler)
     plan.set_timesteps(num_inference_steps, device=device)
+    first, last = int(plan.timesteps[0]), int(plan.timesteps[-1])
+    if first >= num_train_timesteps or (num_inference_steps > 1 and first == last):
+        raise ValueError(
+            f"num_inference_steps={num_inference_steps} is too many for {type(plan).__name__} "
+            f"with its spacing: the plan would run from timestep {first} to {last}, on a noise "
+            f"schedule of 0 to {num_train_timesteps - 1}. Take fewer; 20 to 50 is usual."
+        )
     return plan
 
 
