@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sdhelpers.checkup import doctor as doctor
     from sdhelpers.components import SD_V1_4 as SD_V1_4
     from sdhelpers.components import TINY_SD as TINY_SD
+    from sdhelpers.components import Components as Components
     from sdhelpers.components import load_components as load_components
     from sdhelpers.components import pick_device as pick_device
     from sdhelpers.components import pick_dtype as pick_dtype
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Components": "components",
     "SD_V1_4": "components",
     "TINY_SD": "components",
     "denoise": "sampling",

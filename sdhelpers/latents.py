@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sdhelpers.validation import check_latents, is_count
+from sdhelpers.validation import check_latents, check_noise, is_count
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -159,7 +159,9 @@ def pick_initial_latents(
             f"latents must have shape {expected} for {batch_size} picture(s) of {width} x "
             f"{height} pixels, got {tuple(latents.shape)}."
         )
-    return latents.to(device=unet.device, dtype=unet.dtype)
+    latents = latents.to(device=unet.device, dtype=unet.dtype)
+    check_noise(latents, unet)
+    return latents
 
 
 @torch.no_grad()

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 
+_RIDGE = 0.1  # in units of the latents' standard deviation, which is about 1
+
+
 @dataclass(frozen=True, eq=False)
 class LinearPreview:
     """Straight-line recipe from latent channels to colours, made by `fit_linear_preview`.
@@ -64,7 +67,22 @@ def fit_linear_preview(vae: "AutoencoderKL", *, num_images: int = 24) -> LinearP
     pixel_values = (fields * 3 - 1.5).clamp(-1, 1)
     latents = encode_image(vae, pixel_values).float()
     colours = torch.nn.functional.avg_pool2d(pixel_values, factor).to(latents)
-    inputs = latents.permute(0, 2, 3, 1).flatten(0, 2)
-    inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
-    fitted = torch.linalg.lstsq(inputs, colours.permute(0, 2, 3, 1).flatten(0, 2)).solution
+    return _fit_line(
+        latents.permute(0, 2, 3, 1).flatten(0, 2), colours.permute(0, 2, 3, 1).flatten(0, 2)
+    )
+
+
+def _fit_line(inputs: torch.Tensor, targets: torch.Tensor) -> LinearPreview:
+    """Fit targets (N, 3) to inputs (N, 4) by least squares with a small ridge.
+
+    A channel that hardly varies says little about colour, but noise in it would be multiplied
+    by whatever weight it got. The ridge adds rows that ask for small weights; the bias is free.
+    """
+    num_rows, num_channels = inputs.shape
+    ones = torch.ones_like(inputs[:, :1])
+    ridge = _RIDGE * num_rows**0.5 * torch.eye(num_channels, num_channels + 1).to(inputs)
+    rows = torch.cat([torch.cat([inputs, ones], dim=1), ridge])
+    fitted = torch.linalg.lstsq(
+        rows, torch.cat([targets, torch.zeros_like(targets[:num_channels])])
+    ).solution
     return LinearPreview(weight=fitted[:-1], bias=fitted[-1])

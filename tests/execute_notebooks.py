@@ -1,0 +1,73 @@
+"""Run notebooks from top to bottom and store their outputs, clean: `make execute`.
+
+What is left out of the stored file is what would differ from one machine or run to the next:
+progress bars and warnings (stderr), widget state, timings. Figures are stored with 256 dithered
+colours where that is smaller: hardly visible, and every version stays in the history.
+"""
+
+import base64
+import io
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from PIL import Image
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+CELL_TIMEOUT = 120  # seconds
+
+
+def execute(path: Path) -> None:
+    """Execute one notebook in place; an error in a cell leaves the file as it was."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        record_timing=False,
+    )
+    client.execute()
+    clean(notebook)
+    nbformat.write(notebook, path)
+
+
+def clean(notebook: nbformat.NotebookNode) -> None:
+    """Keep kernelspec and language, outputs without stderr, and nothing else."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict({})
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    output.data["image/png"] = shrink(output.data["image/png"])
+
+
+def shrink(encoded: str) -> str:
+    """Give a base64 PNG with a palette of its own, or the same one if that is not larger."""
+    image = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
+    palette = image.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=2)
+    buffer = io.BytesIO()
+    image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(
+        buffer, format="PNG", optimize=True
+    )
+    return min(base64.b64encode(buffer.getvalue()).decode(), encoded.replace("\n", ""), key=len)
+
+
+def main(names: list[str]) -> None:
+    """Execute the notebooks named, or all of them."""
+    paths = [Path(name) for name in names] or sorted(NOTEBOOKS.glob("*.ipynb"))
+    for path in paths:
+        print(f"executing {path.name}", flush=True)
+        execute(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
