@@ -13,14 +13,15 @@ endif
 
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: help lab test execute doctor clean
+.PHONY: help lab test execute pictures doctor clean
 
 help:
-	@echo "make lab      open the notebooks in JupyterLab (LAB_FLAGS=--no-browser for a server only)"
-	@echo "make test     ruff, unit tests and every notebook, offline"
-	@echo "make execute  run every notebook and store its outputs"
-	@echo "make doctor   look at this installation and say how to repair it"
-	@echo "make clean    remove $(VENV) and what the tests left"
+	@echo "make lab       open the notebooks in JupyterLab (LAB_FLAGS=--no-browser for a server only)"
+	@echo "make test      ruff, unit tests and every notebook, offline"
+	@echo "make execute   run every notebook and store its outputs"
+	@echo "make pictures  paint the pictures of the README and of the model card"
+	@echo "make doctor    look at this installation and say how to repair it"
+	@echo "make clean     remove $(VENV) and what the tests left"
 
 lab: $(VENV)/.installed
 	$(BIN)/python -m sdhelpers lab $(LAB_FLAGS)
@@ -32,6 +33,9 @@ test: $(VENV)/.installed-test
 
 execute: $(VENV)/.installed-test
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.execute_notebooks
+
+pictures: $(VENV)/.installed-test
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.make_pictures
 
 doctor: $(VENV)/.installed
 	$(BIN)/python -m sdhelpers doctor

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SD_V1_4 = "CompVis/stable-diffusion-v1-4"
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 class Components(NamedTuple):

@@ -170,13 +170,13 @@ def _draw_grid(rows: list[list[tuple[Image.Image, str]]], inches: float) -> Figu
     """Draw rows of (picture, title) into a new figure."""
     num_columns = max(map(len, rows))
     rows = [[(picture, _wrap(title, inches)) for picture, title in row] for row in rows]
-    title_lines = max(title.count("\n") + bool(title) for _, title in chain(*rows))
+    title_lines = sum(max(title.count("\n") + bool(title) for _, title in row) for row in rows)
     first = rows[0][0][0]
-    height = inches * first.height / first.width + 0.05 + 0.17 * title_lines
+    height = len(rows) * (inches * first.height / first.width + 0.05) + 0.17 * title_lines
     figure, axes = plt.subplots(
         len(rows),
         num_columns,
-        figsize=(num_columns * inches + 0.3, len(rows) * height),
+        figsize=(num_columns * inches + 0.3, height),
         squeeze=False,
         layout="constrained",
     )

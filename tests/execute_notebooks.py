@@ -14,6 +14,8 @@ import nbformat
 from nbclient import NotebookClient
 from PIL import Image
 
+from tests.palette import reduce_colours
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 CELL_TIMEOUT = 120  # seconds
 
@@ -51,11 +53,9 @@ def clean(notebook: nbformat.NotebookNode) -> None:
 
 
 def shrink(encoded: str) -> str:
-    """Give a base64 PNG with a palette of its own, or the same one if that is not larger."""
-    image = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
-    palette = image.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=2)
+    """Give a base64 PNG in few colours, or the same one if that is not larger."""
     buffer = io.BytesIO()
-    image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(
+    reduce_colours(Image.open(io.BytesIO(base64.b64decode(encoded)))).save(
         buffer, format="PNG", optimize=True
     )
     return min(base64.b64encode(buffer.getvalue()).decode(), encoded.replace("\n", ""), key=len)

@@ -1,0 +1,101 @@
+"""Paint the pictures of the README and the model card: `make pictures`.
+
+Prompts and seeds are fixed here and none is left out, so that failures are shown, too.
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from PIL import Image
+
+from sdhelpers import denoise, generate, load_components
+from sdhelpers.components import Components
+from sdhelpers.guidance import join_embeddings
+from sdhelpers.images import tensor_to_images
+from sdhelpers.latents import decode_latents, initial_latents, make_generator
+from sdhelpers.schedule import make_scheduler
+from sdhelpers.show import show_film_strip, show_images
+from sdhelpers.text import encode_prompt
+from tests.palette import reduce_colours
+
+PICTURES = Path(__file__).parents[1] / "notebooks" / "pictures"
+DOTS_PER_INCH = 110
+PROMPT = "a photograph of an astronaut riding a horse"
+SHOWN = [0, 2, 4, 6, 8, 11, 14, 19]  # of 20 steps
+SAMPLES = [
+    "an astronaut riding a horse in space",
+    "a cat riding a camel on a red background",
+    "an owl riding a bicycle on the beach",
+    "a snowman riding a motorcycle at sunset",
+    "a rabbit riding a turtle in the sea",
+    "a castle at night",
+    "a strawberry on a white background",
+    "a train in the snow",
+    "a guitar on a green background",
+    "a star next to a mushroom at night",
+    "a doughnut next to a balloon on a pink background",
+    "a unicorn in the sky",
+]
+
+
+def paint_film_strip(components: Components) -> None:
+    """Draw the latents and the clean guess on the way from noise to the astronaut."""
+    text_embeddings, uncond_embeddings = encode_prompt(
+        components.tokenizer, components.text_encoder, PROMPT
+    )
+    steps = list(
+        denoise(
+            components.unet,
+            make_scheduler("DPM-Solver++", components.scheduler.config),
+            initial_latents(components.unet, components.vae, make_generator(0)),
+            join_embeddings(uncond_embeddings, text_embeddings),
+            num_inference_steps=20,
+            guidance_scale=5,
+        )
+    )
+    rows = {
+        "latents": [steps[index].latents for index in SHOWN],
+        "clean guess": [steps[index].pred_original_sample for index in SHOWN],
+    }
+    pictures = {
+        name: tensor_to_images(decode_latents(components.vae, torch.cat(latents)))
+        for name, latents in rows.items()
+    }
+    show_film_strip(pictures, titles=[f"step {index + 1} of 20" for index in SHOWN])
+    save("film_strip.png")
+
+
+def paint_samples(components: Components) -> None:
+    """Draw one picture for each of the twelve prompts; the seed is the prompt's place."""
+    images = generate(
+        components,
+        SAMPLES,
+        seed=range(len(SAMPLES)),
+        scheduler="DPM-Solver++",
+        num_inference_steps=20,
+        guidance_scale=4,
+    )
+    show_images(images, titles=SAMPLES, num_columns=6)
+    save("samples.png")
+
+
+def save(name: str) -> None:
+    """Store the current figure with 256 colours, and close it."""
+    PICTURES.mkdir(exist_ok=True)
+    plt.savefig(PICTURES / name, dpi=DOTS_PER_INCH)
+    plt.close()
+    reduce_colours(Image.open(PICTURES / name)).save(PICTURES / name, optimize=True)
+
+
+def main() -> None:
+    """Paint all of them."""
+    plt.switch_backend("Agg")
+    plt.show = lambda: None
+    components = load_components(device="cpu")
+    paint_film_strip(components)
+    paint_samples(components)
+
+
+if __name__ == "__main__":
+    main()

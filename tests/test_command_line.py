@@ -1,0 +1,102 @@
+"""The doctor and the launcher."""
+
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+
+import sdhelpers
+from sdhelpers import checkup
+from sdhelpers.__main__ import find_notebook, main
+
+
+def test_importing_is_free_and_complete() -> None:
+    """A fresh interpreter imports the package without torch, and finds every public name."""
+    code = (
+        "import sys, sdhelpers; assert 'torch' not in sys.modules; "
+        "assert set(sdhelpers.__all__) <= set(dir(sdhelpers)); "
+        "print([getattr(sdhelpers, name).__name__ for name in ('generate', 'denoise', 'doctor')])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "['generate', 'denoise', 'doctor']"
+    with pytest.raises(AttributeError, match="no attribute 'paint'"):
+        _ = sdhelpers.paint
+
+
+def test_a_healthy_doctor(capsys) -> None:
+    assert main(["doctor"]) == 0
+    report = capsys.readouterr().out
+    for subject in ("python", "torch", "diffusers", "scipy", "device", "dtype", "disk", "memory"):
+        assert f"ok   {subject}" in report
+    assert "tiny model" in report
+    assert report.endswith("All is well.\n")
+    assert "FIX" not in report
+
+
+def test_a_missing_package_and_its_repair(monkeypatch, capsys) -> None:
+    real_version = checkup.version
+
+    def version(name: str) -> str:
+        if name == "scipy":
+            raise PackageNotFoundError(name)
+        return real_version(name)
+
+    monkeypatch.setattr(checkup, "version", version)
+    assert main(["doctor"]) == 1
+    report = capsys.readouterr().out
+    assert "FIX  scipy" in report
+    assert f"-> {sys.executable} -m pip install scipy" in report
+    assert report.endswith("1 to repair.\n")
+
+
+def test_a_broken_model_and_its_repair(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(
+        "sdhelpers.model_folder.find_model_problems", lambda folder: ["vae/x is truncated."]
+    )
+    assert not checkup.doctor()
+    report = capsys.readouterr().out
+    assert "vae/x is truncated." in report
+    assert "-> git checkout -- sdhelpers/tiny_sd" in report or "--force-reinstall" in report
+
+
+def test_low_memory_and_small_disk(monkeypatch) -> None:
+    monkeypatch.setattr(checkup, "_ENOUGH_MEMORY", 1e15)
+    monkeypatch.setattr(checkup, "_ENOUGH_DISK", 1e18)
+    findings = {finding.subject: finding for finding in checkup.examine()}
+    assert findings["memory"].repair == "close other programs"
+    assert "not for Stable Diffusion v1-4" in findings["disk"].state
+    assert not findings["disk"].repair
+
+
+def test_lab_opens_the_first_notebook(monkeypatch) -> None:
+    calls = []
+
+    def run(command, cwd, check):
+        calls.append((command, cwd))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert main(["lab", "--no-browser", "--port=9999"]) == 0
+    ((command, cwd),) = calls
+    assert command[:3] == [sys.executable, "-m", "jupyterlab"]
+    assert (Path(cwd) / command[3]).is_file()
+    assert command[4:6] == ["--no-browser", "--port=9999"]
+    assert find_notebook() == Path(cwd) / command[3]
+
+
+def test_lab_without_notebooks_says_where_they_are(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sdhelpers.__main__.find_notebook", lambda: None)
+    assert main(["lab"]) == 1
+    assert "clone it and run `make lab`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["paint"], ["doctor", "--loud"]])
+def test_unknown_commands(arguments: list[str], capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage" in capsys.readouterr().err

@@ -1,0 +1,195 @@
+"""Loading: the standard folder by each part's own class, and every way in which it can fail."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from safetensors import safe_open
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from sdhelpers import SD_V1_4, TINY_SD, generate, load_components, pick_device, pick_dtype
+from sdhelpers.components import _check_dtype
+from sdhelpers.model_folder import PARTS, find_model_problems
+from tests.conftest import PROMPT
+
+WEIGHTS = ["text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the tiny model that may be damaged."""
+    return Path(shutil.copytree(TINY_SD, tmp_path / "model"))
+
+
+def test_the_five_parts_load_by_their_own_classes(components) -> None:
+    parts = (
+        CLIPTokenizer.from_pretrained(TINY_SD, subfolder="tokenizer"),
+        CLIPTextModel.from_pretrained(TINY_SD, subfolder="text_encoder"),
+        UNet2DConditionModel.from_pretrained(TINY_SD, subfolder="unet"),
+        AutoencoderKL.from_pretrained(TINY_SD, subfolder="vae"),
+        PNDMScheduler.from_pretrained(TINY_SD, subfolder="scheduler"),
+    )
+    for ours, theirs in zip(components, parts, strict=True):
+        assert type(ours) is type(theirs)
+    for ours, theirs in zip(components[1:4], parts[1:4], strict=True):
+        expected = theirs.state_dict()
+        assert ours.dtype == theirs.dtype == torch.float32
+        assert not ours.training
+        for name, values in ours.state_dict().items():
+            assert torch.equal(values, expected[name])
+    assert components._fields == PARTS
+
+
+def test_the_whole_pipeline_loads_and_paints_the_same(components) -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(TINY_SD)
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(0)
+    theirs = pipeline(PROMPT, num_inference_steps=2, generator=generator).images[0]
+    ours = generate(components, PROMPT, seed=0, num_inference_steps=2, show_progress=False)[0]
+    apart = [abs(a - b) for a, b in zip(ours.tobytes(), theirs.tobytes(), strict=True)]
+    assert max(apart) <= 1
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_half_precision_on_disk(weights: str) -> None:
+    with safe_open(TINY_SD / f"{weights}.safetensors", "pt") as tensors:
+        dtypes = {tensors.get_tensor(name).dtype for name in tensors.keys()}  # noqa: SIM118
+    assert dtypes == {torch.float16}
+
+
+def test_the_schedulers_config_is_stable_diffusions() -> None:
+    config = json.loads((TINY_SD / "scheduler" / "scheduler_config.json").read_text())
+    expected = {
+        "_class_name": "PNDMScheduler",
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": 1000,
+        "skip_prk_steps": True,
+        "set_alpha_to_one": False,
+        "steps_offset": 1,
+        "clip_sample": False,
+        "trained_betas": None,
+    }
+    assert expected.items() <= config.items()
+
+
+def test_the_vocabulary_is_clips(components) -> None:
+    tokenizer, text_encoder = components.tokenizer, components.text_encoder
+    assert len(tokenizer) == text_encoder.config.vocab_size == 49408
+    assert tokenizer.model_max_length == text_encoder.config.max_position_embeddings == 77
+    assert text_encoder.config.hidden_size == components.unet.config.cross_attention_dim
+    assert components.vae.config.latent_channels == components.unet.config.in_channels
+
+
+def test_a_given_dtype_is_kept() -> None:
+    components = load_components(dtype=torch.bfloat16, device="cpu")
+    assert {part.dtype for part in components[1:4]} == {torch.bfloat16}
+
+
+def test_device_and_dtype(monkeypatch) -> None:
+    assert pick_dtype("cpu") == pick_dtype("mps") == torch.float32
+    assert pick_dtype("cuda") == torch.float16
+    for has_cuda, has_mps, expected in [
+        (True, False, "cuda"),
+        (False, True, "mps"),
+        (False, False, "cpu"),
+    ]:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda has_cuda=has_cuda: has_cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda has_mps=has_mps: has_mps)
+        assert pick_device().type == expected
+
+
+def test_half_precision_where_it_cannot_be_computed(monkeypatch) -> None:
+    def refuse(*args, **kwargs):
+        raise RuntimeError("\"slow_conv2d_cpu\" not implemented for 'Half'")
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", refuse)
+    with pytest.raises(ValueError, match=r"'cpu' cannot run these networks in torch.float16"):
+        load_components(dtype=torch.float16, device="cpu")
+
+
+def test_a_dtype_for_no_network() -> None:
+    with pytest.raises(ValueError, match=r"dtype=torch\.float32"):
+        _check_dtype(torch.device("cpu"), torch.int64)
+
+
+def test_a_whole_folder_has_no_problems() -> None:
+    assert find_model_problems(TINY_SD) == []
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("size", [0, 5, 1000, -1])
+def test_a_truncated_file_is_named(folder: Path, weights: str, size: int) -> None:
+    path = folder / f"{weights}.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:size])
+    with pytest.raises(ValueError, match=rf"{path.parent.name}.{path.name} is truncated"):
+        load_components(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tokenizer/tokenizer.json",
+        "text_encoder/config.json",
+        "unet/config.json",
+        "vae/config.json",
+        "scheduler/scheduler_config.json",
+    ],
+)
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ValueError, match=f"{Path(name).name} is missing"):
+        load_components(str(folder))
+
+
+def test_all_problems_are_named_at_once(folder: Path) -> None:
+    (folder / "unet" / "config.json").write_text('{"in_channels": ')
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    (folder / "vae" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+    shutil.rmtree(folder / "scheduler")
+    problems = find_model_problems(folder)
+    assert len(problems) == 3
+    assert "cannot be read as JSON" in problems[0]
+    assert "Pickled weights (diffusion_pytorch_model.bin) are not loaded" in problems[1]
+    assert "scheduler_config.json is missing" in problems[2]
+
+
+def test_a_file_that_is_not_safetensors(folder: Path) -> None:
+    path = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    path.write_bytes((10).to_bytes(8, "little") + b"not JSON!!" + bytes(100))
+    assert find_model_problems(folder) == [
+        f"{path} is not a safetensors file: its header is not JSON."
+    ]
+
+
+@pytest.mark.parametrize("model", ["no/such/folder", "nothing here", "./gone", ""])
+def test_neither_folder_nor_id(model: str) -> None:
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        load_components(model)
+
+
+def test_the_hubs_own_error_says_what_to_do() -> None:
+    """Offline and not in the cache: the library's error, with a note."""
+    with pytest.raises(OSError) as caught:  # noqa: PT011
+        load_components(SD_V1_4)
+    (note,) = caught.value.__notes__
+    assert "HF_HUB_OFFLINE" in note
+    assert "built-in model needs no network" in note
+
+
+def test_progress_bars_are_put_back() -> None:
+    from transformers.utils import logging
+
+    assert logging.is_progress_bar_enabled()
+    load_components(device="cpu")
+    assert logging.is_progress_bar_enabled()

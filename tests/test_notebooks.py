@@ -1,0 +1,169 @@
+"""House rules over every notebook, and every cell run twice."""
+
+import base64
+import io
+import re
+import statistics
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+from PIL import Image
+
+from tests.nbval_tolerance import is_nearly_equal
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+LARGEST_FILE = 700_000  # bytes
+LONGEST_CELL = 25  # lines
+# In code: what a reader would copy and be sorry for. In stored text: what belongs to one machine.
+FORBIDDEN_CODE = {
+    r"0\.18215": "read vae.config.scaling_factor",
+    r"\b77\b": "read tokenizer.model_max_length",
+    r"torch\.manual_seed|np\.random\.seed": "make a generator of its own",
+    r"\.cuda\(|device=\"cuda\"": "use pick_device()",
+    r"unet\.in_channels": "read unet.config.in_channels",
+    r"import \*": "name what is imported",
+    r"\bplt\.|matplotlib": "draw with sdhelpers.show",
+    r"^\s*#.*\bTODO\b": "finish it",
+}
+FORBIDDEN_TEXT = r"/home/|/Users/|/root/|/tmp/|/work/|[A-Z]:\\\\|Traceback|Warning:"
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    cells = [cell for cell in read(path).cells if cell.cell_type == "code"]
+    assert cells
+    return cells
+
+
+def markdown(path: Path) -> str:
+    texts = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+    assert texts
+    return "\n\n".join(texts)
+
+
+def test_there_are_notebooks() -> None:
+    assert [path.name[:2] for path in NOTEBOOKS][:1] == ["00"]
+
+
+@every_notebook
+def test_executed_in_order_and_whole(path: Path) -> None:
+    cells = code_cells(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert outputs
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+@every_notebook
+def test_clean_and_small(path: Path) -> None:
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert all(cell.metadata == {} for cell in notebook.cells)
+    assert path.stat().st_size < LARGEST_FILE
+
+
+@every_notebook
+def test_cells_are_short_and_most_show_something(path: Path) -> None:
+    cells = code_cells(path)
+    lengths = [len(cell.source.splitlines()) for cell in cells]
+    assert max(lengths) <= LONGEST_CELL
+    assert statistics.median(lengths) <= 8
+    assert sum(bool(cell.outputs) for cell in cells) / len(cells) >= 0.6
+
+
+@every_notebook
+def test_prose_and_code_are_in_balance(path: Path) -> None:
+    num_lines = sum(len(cell.source.splitlines()) for cell in code_cells(path))
+    assert 5 <= len(markdown(path).split()) / num_lines <= 16
+
+
+@every_notebook
+def test_nothing_forbidden(path: Path) -> None:
+    for cell in code_cells(path):
+        for pattern, advice in FORBIDDEN_CODE.items():
+            assert not re.search(pattern, cell.source, re.M), f"{pattern} in a cell: {advice}"
+        for output in cell.outputs:
+            stored = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+            assert not re.search(FORBIDDEN_TEXT, stored), stored
+    assert not re.search(FORBIDDEN_TEXT, markdown(path))
+
+
+@every_notebook
+def test_first_and_last_screen(path: Path) -> None:
+    text = markdown(path)
+    assert re.match(rf"# {path.name[:2]} - .+\?.*\n", text), "the title is a number and a question"
+    for part in ("you will see", "you need", "## What we found", "## Where next"):
+        assert part in text, f"{part!r} is missing"
+    imports = [bool(re.search(r"^(import|from) ", cell.source, re.M)) for cell in code_cells(path)]
+    assert imports == [True] + [False] * (len(imports) - 1), "one cell imports: the first"
+
+
+@every_notebook
+def test_links_exist(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", markdown(path)):
+        if not target.startswith(("https://", "attachment:")):
+            assert (path.parent / target).exists(), f"{target} is linked, but is not there"
+
+
+def test_the_rules_can_fail(tmp_path: Path) -> None:
+    """A notebook that breaks them is caught: otherwise they would prove nothing."""
+    bad = tmp_path / "99_bad.ipynb"
+    cell = nbformat.v4.new_code_cell("import *\nlatents = latents / 0.18215", execution_count=2)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_markdown_cell("x")]), bad)
+    for rule in (
+        test_executed_in_order_and_whole,
+        test_clean_and_small,
+        test_cells_are_short_and_most_show_something,
+        test_prose_and_code_are_in_balance,
+        test_nothing_forbidden,
+        test_first_and_last_screen,
+    ):
+        with pytest.raises(AssertionError):
+            rule(bad)
+
+
+@every_notebook
+def test_a_cell_run_twice_gives_the_same(path: Path) -> None:
+    """Run each cell a second time at once: its texts and pictures must not change."""
+    notebook = read(path)
+    notebook.cells = [
+        cell for cell in notebook.cells for _ in range(1 + (cell.cell_type == "code"))
+    ]
+    notebook = nbformat.from_dict(notebook)
+    for index, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{index}"
+    resources = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert len(cells) == 2 * len(code_cells(path))
+    for first, second in zip(cells[::2], cells[1::2], strict=True):
+        assert first.source == second.source
+        for one, other in zip(shown(first), shown(second), strict=True):
+            if isinstance(one, str):
+                assert is_nearly_equal(one, other)
+            else:
+                assert np.abs(one - other).mean() < 1
+
+
+def shown(cell: nbformat.NotebookNode) -> list[str | np.ndarray]:
+    """Give what a cell shows: texts, and pictures as arrays of levels."""
+    results = []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        if "image/png" in data:
+            picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+            results.append(np.asarray(picture.convert("RGB"), dtype=float))
+        elif output.get("name") != "stderr":
+            results.append(output.get("text", "") + data.get("text/plain", ""))
+    return results
