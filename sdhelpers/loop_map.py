@@ -102,7 +102,9 @@ def _draw_room(axis: Axes, number: str, room: Room, *, is_lit: bool) -> None:
 
 def _draw_text_path(axis: Axes) -> None:
     """Draw the way of the prompt, down into the UNet."""
-    axis.text(7, 34, "“an astronaut\nriding a horse”", ha="center", va="center", size=8.5)
+    axis.text(
+        7, 34, "“a photograph of\nan astronaut\nriding a horse”", ha="center", va="center", size=8.5
+    )
     _draw_arrow(axis, (13.3, 34), (16.5, 34))
     _draw_arrow(axis, (33, 34), (42.5, 34))
     axis.text(37.7, 35, "input_ids", ha="center", **_HANDED_OVER)

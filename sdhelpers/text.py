@@ -193,8 +193,8 @@ def unknown_words(
     """List the words of a prompt that the model never saw in training.
 
     The tiny model keeps CLIP's whole vocabulary, but the embedding rows that its training never
-    touched are zero: such a word reaches the UNet as silence. A model trained on everything,
-    such as Stable Diffusion, has no such row.
+    touched are zero: such a word carries no meaning, but it takes a place and can spoil the
+    picture. A model trained on everything, such as Stable Diffusion, has no such row.
 
     Args:
         tokenizer: the one that belongs to the text encoder.

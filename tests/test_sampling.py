@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
 from PIL import Image
 
 from sdhelpers import denoise, generate
@@ -106,6 +106,23 @@ def test_every_latent_equals_the_pipelines(
     steps = list(denoise(components.unet, scheduler, latents, embeddings, **settings))
 
     assert len(steps) == len(expected) >= num_inference_steps
+    for step, theirs in zip(steps, expected, strict=True):
+        assert (step.prev_sample - theirs).abs().max() <= LARGEST_LATENT_DIFFERENCE
+
+
+def test_the_first_notebooks_own_scheduler(components, pipeline, use_scheduler) -> None:
+    """K-LMS with SD's betas and the class's own spacing, not that of the model's config."""
+    scheduler = use_scheduler(
+        LMSDiscreteScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            num_train_timesteps=1000,
+        )
+    )
+    latents = draw(components, 1)
+    expected = run_pipeline(pipeline, latents, PROMPT, None, num_inference_steps=50)
+    steps = denoise(components.unet, scheduler, latents, embed(components, PROMPT))
     for step, theirs in zip(steps, expected, strict=True):
         assert (step.prev_sample - theirs).abs().max() <= LARGEST_LATENT_DIFFERENCE
 
