@@ -5,11 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 LAB_FLAGS ?=
 
-ifeq ($(OS),Windows_NT)
-BIN := $(VENV)/Scripts
-else
 BIN := $(VENV)/bin
-endif
+INSTALL = $(BIN)/python -m pip install -c constraints.txt -e
 
 export HF_HUB_DISABLE_TELEMETRY = 1
 
@@ -44,16 +41,19 @@ clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
 
 # The stamps make a second call free: pip runs again only when the two files change.
-$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo "Installing into $(VENV): minutes the first time, nothing the next."
-	$(BIN)/python -m pip install -c constraints.txt -e .
+	$(INSTALL) .
 	@touch $@
 
-$(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo "Installing into $(VENV): minutes the first time, nothing the next."
-	$(BIN)/python -m pip install -c constraints.txt -e ".[test]"
+	$(INSTALL) ".[test]"
 	@touch $(VENV)/.installed $@
 
-$(VENV)/pyvenv.cfg:
+# A .venv that somebody made, with a torch of their choice inside, is kept.
+$(VENV)/.made:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; this is ' + sys.version.split()[0] + '. Try: make PYTHON=python3.11 ...')"
-	$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
+		{ echo "No virtual environment could be made. On Debian: apt install python3-venv"; exit 1; }
+	@touch $@

@@ -11,16 +11,14 @@ FIRST_NOTEBOOK = "00_the_whole_thing.ipynb"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and give its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["lab"]:
+        return open_lab(arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m sdhelpers")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="look at this installation and say how to repair it")
-    lab = commands.add_parser("lab", help="open the first notebook in JupyterLab")
-    lab.add_argument("flags", nargs=argparse.REMAINDER, help="passed on to JupyterLab")
-    known, unknown = parser.parse_known_args(arguments)
-    if known.command == "lab":
-        return open_lab([*known.flags, *unknown])
-    if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    commands.add_parser("lab", help="open the first notebook; all options go to JupyterLab")
+    parser.parse_args(arguments)
 
     from sdhelpers.checkup import doctor
 
@@ -31,7 +29,7 @@ def open_lab(flags: list[str]) -> int:
     """Start JupyterLab on the first notebook and wait until it is closed.
 
     Args:
-        flags: options of JupyterLab, such as `--no-browser`.
+        flags: options of JupyterLab, such as `--no-browser`, passed on as they are.
 
     Returns:
         JupyterLab's exit status; 1, with a message, if the notebooks are not there.
@@ -49,10 +47,12 @@ def open_lab(flags: list[str]) -> int:
     # JupyterLab refuses to run as root unless told; in a container that is the only user.
     if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in flags:
         command.append("--allow-root")
-    try:
-        return subprocess.run(command, cwd=root, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    server = subprocess.Popen(command, cwd=root)
+    while True:
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            pass  # Ctrl-C reaches JupyterLab, too: it asks, and shuts its kernels down in peace
 
 
 def find_notebook() -> Path | None:

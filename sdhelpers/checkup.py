@@ -1,6 +1,5 @@
 """The doctor: what is installed here, what is wrong, and the one command that repairs it."""
 
-import importlib.util
 import platform
 import shutil
 import sys
@@ -11,11 +10,14 @@ from pathlib import Path
 _GIGABYTE = 1e9
 _ENOUGH_DISK = 6e9  # bytes: Stable Diffusion v1-4 is 1.07e9 float32 parameters, 4.3 GB
 _ENOUGH_MEMORY = 2e9  # bytes: the tiny model with torch stays well below
+_CHECKOUT = Path(__file__).parents[1]
+# What to look for if sdhelpers itself is not installed, so that its metadata cannot be asked.
+_CORE = ("torch", "diffusers", "transformers", "accelerate", "scipy", "jupyterlab")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `repair` is a command or an empty string if all is well."""
+    """One line of the report; `repair` is a command or a deed, empty if all is well."""
 
     subject: str
     state: str
@@ -44,10 +46,14 @@ def doctor() -> bool:
 
 def examine() -> list[Finding]:
     """Look at everything and give the findings, problems included."""
-    findings = [_examine_python(), *_examine_packages()]
-    if importlib.util.find_spec("torch"):
-        findings += _examine_device()
-    return [*findings, _examine_disk(), _examine_memory(), _examine_model()]
+    return [
+        _examine_python(),
+        *_examine_packages(),
+        *_examine_device(),
+        _examine_disk(),
+        _examine_memory(),
+        _examine_model(),
+    ]
 
 
 def _examine_python() -> Finding:
@@ -58,33 +64,42 @@ def _examine_python() -> Finding:
 
 
 def _examine_packages() -> list[Finding]:
-    """Check that every package that sdhelpers asks for is there; K-LMS needs scipy, for one."""
-    findings = []
-    for name in _required_packages():
-        try:
-            findings.append(Finding(name, version(name)))
-        except PackageNotFoundError:
-            findings.append(Finding(name, "missing", f"{_pip()} install {name}"))
-    return findings
-
-
-def _required_packages() -> list[str]:
-    """Read the names of the packages from sdhelpers' own metadata, extras left out."""
+    """Check each package that sdhelpers asks for; K-LMS needs scipy, for one."""
     try:
-        requirements = requires("sdhelpers") or []
+        asked_for = [entry for entry in requires("sdhelpers") or [] if "extra ==" not in entry]
+        findings = [Finding("sdhelpers", version("sdhelpers"))]
     except PackageNotFoundError:
-        return ["sdhelpers"]
-    plain = [entry for entry in requirements if "extra ==" not in entry]
-    return ["sdhelpers", *(entry.split(";")[0].split(">")[0].split("=")[0] for entry in plain)]
+        asked_for = list(_CORE)
+        findings = [Finding("sdhelpers", "not installed", _reinstall())]
+    return findings + [_examine_package(entry) for entry in asked_for]
+
+
+def _examine_package(requirement: str) -> Finding:
+    """Check that one package is there in a version that fits, such as "torch>=2.6"."""
+    name = requirement.translate(str.maketrans("<>=!~;[", " " * 7)).split()[0]
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return Finding(name, "missing", f'{_pip()} install "{requirement}"')
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        return Finding(name, found)  # the missing package has a line of its own
+    if Requirement(requirement).specifier.contains(found, prereleases=True):
+        return Finding(name, found)
+    return Finding(name, f"{found} does not fit", f'{_pip()} install "{requirement}"')
 
 
 def _examine_device() -> list[Finding]:
     """Say which device and precision would be used."""
-    import torch
+    try:
+        import torch
 
-    from sdhelpers.components import pick_device, pick_dtype
+        from sdhelpers.components import pick_device, pick_dtype
 
-    device = pick_device()
+        device = pick_device()
+    except (ImportError, OSError, ValueError) as error:
+        return [Finding("device", f"torch cannot be used: {error}", _reinstall())]
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()
     state = f"{device.type} {name}".strip() + f", {torch.get_num_threads()} threads"
     return [Finding("device", state), Finding("dtype", str(pick_dtype(device)))]
@@ -92,7 +107,14 @@ def _examine_device() -> list[Finding]:
 
 def _examine_disk() -> Finding:
     """Check the room where the Hugging Face hub's cache would grow."""
-    free = shutil.disk_usage(Path.home()).free
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
+    except ImportError:
+        HF_HUB_CACHE = Path.home()  # noqa: N806
+    folder = Path(HF_HUB_CACHE)
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
     state = f"{free / _GIGABYTE:.0f} GB free"
     if free < _ENOUGH_DISK:
         state += ": enough for the tiny model, not for Stable Diffusion v1-4"
@@ -115,14 +137,20 @@ def _examine_model() -> Finding:
     from sdhelpers.model_folder import TINY_SD, find_model_problems
 
     problems = find_model_problems(TINY_SD)
-    if problems:
-        repair = f"{_pip()} install --force-reinstall --no-deps sdhelpers"
-        if (TINY_SD.parents[1] / ".git").exists():
-            repair = "git checkout -- sdhelpers/tiny_sd"
-        return Finding("tiny model", " ".join(problems), repair)
-    return Finding("tiny model", "complete")
+    if not problems:
+        return Finding("tiny model", "complete")
+    has_git = (_CHECKOUT / ".git").exists()
+    repair = "git checkout -- sdhelpers/tiny_sd" if has_git else _reinstall()
+    return Finding("tiny model", " ".join(problems), repair)
 
 
 def _pip() -> str:
     """Give the pip command of the running Python."""
     return f"{sys.executable} -m pip"
+
+
+def _reinstall() -> str:
+    """Give the command that installs sdhelpers as it was meant to be."""
+    if (_CHECKOUT / "pyproject.toml").is_file():
+        return f"cd {_CHECKOUT} && {_pip()} install -c constraints.txt -e ."
+    return f"{_pip()} install --force-reinstall --no-deps sdhelpers"

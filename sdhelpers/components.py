@@ -1,5 +1,6 @@
 """Which model, on which device, in which precision; and its five parts, loaded."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from packaging.version import Version
 
+from sdhelpers.checkup import doctor as doctor
 from sdhelpers.model_folder import PARTS, TINY_SD, find_model_problems
 
 if TYPE_CHECKING:
@@ -31,7 +33,16 @@ class Components(NamedTuple):
 
 
 def pick_device() -> torch.device:
-    """Give the fastest device here: an NVIDIA or AMD GPU, an Apple GPU, or the CPU."""
+    """Give the fastest device here: an NVIDIA or AMD GPU, an Apple GPU, or the CPU.
+
+    The environment variable SDHELPERS_DEVICE overrides it, for example with "cpu".
+
+    Raises:
+        ValueError: if that variable names no device.
+    """
+    chosen = os.environ.get("SDHELPERS_DEVICE")
+    if chosen:
+        return _make_device(chosen)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -72,7 +83,7 @@ def load_components(
             is neither a folder nor an id, or if the device cannot compute in the dtype.
         OSError: the libraries' own error if the hub cannot be asked, with a note on what to do.
     """
-    device = pick_device() if device is None else torch.device(device)
+    device = pick_device() if device is None else _make_device(device)
     dtype = pick_dtype(device) if dtype is None else dtype
     _check_dtype(device, dtype)
     folder = _find_folder(model)
@@ -83,9 +94,9 @@ def load_components(
         return _load_parts(str(model), device, dtype)
     except OSError as error:
         error.add_note(
-            f"What to do: {model!r} is looked for in the cache first, then on the Hugging Face "
-            "hub. Check the id, the network, and that HF_HUB_OFFLINE is not set. The built-in "
-            "model needs no network: load_components()."
+            f"What to do: there is no folder {model!r} here, so it was looked for in the cache, "
+            "then on the Hugging Face hub. Check the id, the network, and that HF_HUB_OFFLINE is "
+            "not set. The built-in model needs no network: load_components()."
         )
         raise
 
@@ -106,7 +117,13 @@ def _load_parts(model: str, device: torch.device, dtype: torch.dtype) -> Compone
     vae = AutoencoderKL.from_pretrained(model, subfolder="vae", **options)
     # Any class reads the file; the class that the file names is then made.
     scheduler_config = PNDMScheduler.load_config(model, subfolder="scheduler")
-    scheduler_class = getattr(diffusers, scheduler_config["_class_name"])
+    class_name = scheduler_config.get("_class_name")
+    scheduler_class = getattr(diffusers, str(class_name), None)
+    if scheduler_class is None:
+        raise ValueError(
+            f"scheduler_config.json of {model!r} names the class {class_name!r}, which diffusers "
+            f"{diffusers.__version__} does not have. It should be one such as PNDMScheduler."
+        )
     return Components(
         tokenizer=CLIPTokenizer.from_pretrained(model, subfolder="tokenizer"),
         text_encoder=text_encoder.to(device),
@@ -118,6 +135,8 @@ def _load_parts(model: str, device: torch.device, dtype: torch.dtype) -> Compone
 
 def _find_folder(model: str | Path) -> Path | None:
     """Give the folder that a model names, checked; None if it is a hub id instead."""
+    if not isinstance(model, str | Path) or not str(model):
+        raise ValueError(f"model must be a folder or the id of a model, got {model!r}.")
     folder = Path(model).expanduser()
     if not folder.exists() and isinstance(model, str) and _HUB_ID.fullmatch(model):
         return None
@@ -130,6 +149,16 @@ def _find_folder(model: str | Path) -> Path | None:
             "The built-in model comes back with a fresh installation of sdhelpers."
         )
     return folder
+
+
+def _make_device(device: torch.device | str) -> torch.device:
+    """Give a device by its name, or raise a ValueError that lists some."""
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"There is no device {device!r}. Say 'cpu', 'cuda', 'cuda:1' or 'mps', or leave it out."
+        ) from error
 
 
 def _check_dtype(device: torch.device, dtype: torch.dtype) -> None:

@@ -15,20 +15,29 @@ def image_to_tensor(image: Image.Image | Sequence[Image.Image]) -> torch.Tensor:
     """Turn one picture, or several of one size, into pixel values.
 
     Args:
-        image: PIL image of any mode, or a sequence of them, all of the same size. Grey becomes
-            RGB; transparent parts are laid over white.
+        image: PIL image of 8 bits a channel, or a sequence of them, all of the same size. Grey
+            becomes RGB; transparent parts are laid over white.
 
     Returns:
         (B, 3, H, W) float32 in [-1, 1]; B is 1 for a single picture. The pictures are unchanged.
 
     Raises:
-        ValueError: if there is no picture, something is not a picture, or the sizes differ.
+        ValueError: if there is no picture, something is not a picture or has deeper colours, or
+            the sizes differ.
     """
-    images = [image] if isinstance(image, Image.Image) else list(image)
+    images = list(image) if isinstance(image, list | tuple) else [image]
     strangers = [type(item).__name__ for item in images if not isinstance(item, Image.Image)]
     if not images or strangers:
         given = ", ".join(strangers) or "an empty sequence"
-        raise ValueError(f"image must be one or more PIL images, got {given}.")
+        raise ValueError(
+            f"image must be one or more PIL images, got {given}. Image.open reads a file."
+        )
+    deep = sorted({item.mode for item in images if item.mode.startswith(("I", "F"))})
+    if deep:
+        raise ValueError(
+            f"Pictures of mode {', '.join(deep)} have more than 256 levels. Scale their values to "
+            "0-255 and convert them to mode 'L' or 'RGB' first."
+        )
     sizes = sorted({item.size for item in images})
     if len(sizes) > 1:
         raise ValueError(

@@ -1,167 +1,24 @@
-"""Make, encode and decode latents.
+"""Encode, decode and preview latents.
 
 Everything called `latents` here is *scaled*: about unit variance, what the UNet eats. The VAE's
-own, unscaled latents exist only inside `encode_image` and `decode_latents`.
+own, unscaled latents exist only inside `encode_image` and `decode_latents`. The noise that a run
+starts from is drawn in `noise`; its functions can be imported from here, too.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from sdhelpers.validation import check_latents, check_noise, is_count
+from sdhelpers.noise import initial_latents as initial_latents
+from sdhelpers.noise import make_generator as make_generator
+from sdhelpers.noise import vae_scale_factor as vae_scale_factor
+from sdhelpers.validation import check_latents
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers import AutoencoderKL
 
-
-def make_generator(seed: int) -> torch.Generator:
-    """Make a fresh source of randomness on the CPU; the global one stays untouched.
-
-    Args:
-        seed: integer in [0, 2**63). The same seed gives the same numbers on every device,
-            because noise is drawn on the CPU and then moved.
-
-    Returns:
-        A torch.Generator in its starting state. Drawing from it changes it: make a new one for
-        each comparison.
-
-    Raises:
-        ValueError: if the seed is not such an integer.
-    """
-    if not is_count(seed, minimum=0) or seed >= 2**63:
-        raise ValueError(f"seed must be an integer from 0 to 2**63 - 1, got {seed!r}.")
-    return torch.Generator().manual_seed(int(seed))
-
-
-def vae_scale_factor(vae: "AutoencoderKL") -> int:
-    """Give the number of pixels along one side of one latent cell, 8 for Stable Diffusion 1."""
-    return 2 ** (len(vae.config.block_out_channels) - 1)
-
-
-def picture_size(
-    unet: "UNet2DConditionModel",
-    vae: "AutoencoderKL",
-    height: int | None = None,
-    width: int | None = None,
-) -> tuple[int, int]:
-    """Fill in the size that the model was trained for, and check a given one.
-
-    Args:
-        unet: gives the trained size, in latent cells.
-        vae: gives the pixels per cell.
-        height: in pixels, a positive multiple of the VAE's factor; None: the trained height.
-        width: likewise.
-
-    Returns:
-        height, width in pixels.
-
-    Raises:
-        ValueError: if a side is not a positive multiple of the factor.
-    """
-    factor = vae_scale_factor(vae)
-    trained = unet.config.sample_size
-    trained_height, trained_width = (trained, trained) if isinstance(trained, int) else trained
-    height = trained_height * factor if height is None else height
-    width = trained_width * factor if width is None else width
-    for name, side in (("height", height), ("width", width)):
-        if not is_count(side) or side % factor:
-            raise ValueError(
-                f"{name} must be a positive multiple of {factor} pixels, the VAE's factor, "
-                f"got {side!r}. {_nearest_side(side, factor)}"
-            )
-    return height, width
-
-
-def initial_latents(
-    unet: "UNet2DConditionModel",
-    vae: "AutoencoderKL",
-    generator: torch.Generator | Sequence[torch.Generator],
-    *,
-    batch_size: int = 1,
-    height: int | None = None,
-    width: int | None = None,
-) -> torch.Tensor:
-    """Draw the noise that a picture starts from.
-
-    Args:
-        unet: gives the number of channels, the device and the dtype of the result.
-        vae: gives the pixels per latent cell.
-        generator: CPU generator for the whole batch, or a sequence with one for each picture.
-            Drawing changes its state.
-        batch_size: B, number of pictures.
-        height: in pixels; None: the size that the model was trained for.
-        width: likewise.
-
-    Returns:
-        (B, 4, h, w) in the UNet's dtype, unit variance, *not* yet multiplied by the scheduler's
-        `init_noise_sigma` (`denoise` does that).
-
-    Raises:
-        ValueError: if a size is not divisible, or the number of generators is not B.
-    """
-    height, width = picture_size(unet, vae, height, width)
-    factor = vae_scale_factor(vae)
-    shape = (unet.config.in_channels, height // factor, width // factor)
-    if isinstance(generator, torch.Generator):
-        noise = torch.randn((batch_size, *shape), generator=generator)
-    elif len(generator) == batch_size:
-        noise = torch.stack([torch.randn(shape, generator=one) for one in generator])
-    else:
-        raise ValueError(
-            f"{len(generator)} generators were given for {batch_size} pictures: "
-            "give one for all of them, or one for each."
-        )
-    return noise.to(device=unet.device, dtype=unet.dtype)
-
-
-def pick_initial_latents(
-    unet: "UNet2DConditionModel",
-    vae: "AutoencoderKL",
-    latents: torch.Tensor | None,
-    seed: int | Sequence[int],
-    *,
-    batch_size: int,
-    height: int | None = None,
-    width: int | None = None,
-) -> torch.Tensor:
-    """Take the latents given, checked, or draw them from the seed.
-
-    Args:
-        unet: as for `initial_latents`.
-        vae: likewise.
-        latents: (batch_size, 4, h, w) unit-variance noise, or None.
-        seed: one for the whole batch, or a sequence with one for each picture.
-        batch_size: B, number of pictures.
-        height: in pixels; None: the size of the latents given, or else that of training.
-        width: likewise.
-
-    Returns:
-        (B, 4, h, w) on the UNet's device, in its dtype.
-
-    Raises:
-        ValueError: if the latents do not have the shape of the pictures, or as `initial_latents`.
-    """
-    if latents is None:
-        many = isinstance(seed, Sequence) and not isinstance(seed, str)
-        generator = [make_generator(one) for one in seed] if many else make_generator(seed)
-        return initial_latents(
-            unet, vae, generator, batch_size=batch_size, height=height, width=width
-        )
-    check_latents(latents, unet.config.in_channels)
-    factor = vae_scale_factor(vae)
-    height = latents.shape[2] * factor if height is None else height
-    width = latents.shape[3] * factor if width is None else width
-    height, width = picture_size(unet, vae, height, width)
-    expected = (batch_size, unet.config.in_channels, height // factor, width // factor)
-    if tuple(latents.shape) != expected:
-        raise ValueError(
-            f"latents must have shape {expected} for {batch_size} picture(s) of {width} x "
-            f"{height} pixels, got {tuple(latents.shape)}."
-        )
-    latents = latents.to(device=unet.device, dtype=unet.dtype)
-    check_noise(latents, unet)
-    return latents
+_RIDGE = 0.1  # in units of the latents' standard deviation, which is about 1
 
 
 @torch.no_grad()
@@ -180,14 +37,9 @@ def encode_image(
         (B, 4, h, w), about unit variance, on the VAE's device.
 
     Raises:
-        ValueError: if the shape does not fit.
+        ValueError: if shape or dtype do not fit.
     """
-    factor = vae_scale_factor(vae)
-    if pixel_values.ndim != 4 or any(side == 0 or side % factor for side in pixel_values.shape[2:]):
-        raise ValueError(
-            f"pixel_values must have shape (B, 3, H, W) with H and W multiples of {factor}, "
-            f"got {tuple(pixel_values.shape)}. Resize or crop the picture first."
-        )
+    _check_pixel_values(pixel_values, vae)
     latent_dist = vae.encode(pixel_values.to(device=vae.device, dtype=vae.dtype)).latent_dist
     unscaled_latents = latent_dist.mode() if generator is None else latent_dist.sample(generator)
     return unscaled_latents * vae.config.scaling_factor
@@ -199,7 +51,7 @@ def decode_latents(vae: "AutoencoderKL", latents: torch.Tensor) -> torch.Tensor:
 
     Args:
         vae: the autoencoder.
-        latents: (B, 4, h, w), scaled. Left unchanged.
+        latents: (B, 4, h, w), scaled. Left unchanged; a copy is moved to the VAE where needed.
 
     Returns:
         pixel_values: (B, 3, 8h, 8w), about [-1, 1], for `tensor_to_images`.
@@ -208,11 +60,95 @@ def decode_latents(vae: "AutoencoderKL", latents: torch.Tensor) -> torch.Tensor:
         ValueError: if the shape does not fit.
     """
     check_latents(latents, vae.config.latent_channels)
+    latents = latents.to(device=vae.device, dtype=vae.dtype)
     return vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
 
 
-def _nearest_side(side: object, factor: int) -> str:
-    """Say which allowed side is nearest to a given one."""
-    if not is_count(side):
-        return f"Give an integer, for example {16 * factor}."
-    return f"The nearest that works is {max(factor, round(side / factor) * factor)}."
+def _check_pixel_values(pixel_values: torch.Tensor, vae: "AutoencoderKL") -> None:
+    """Raise a ValueError unless the VAE can encode this."""
+    factor, channels = vae_scale_factor(vae), vae.config.in_channels
+    is_tensor = isinstance(pixel_values, torch.Tensor) and pixel_values.is_floating_point()
+    shape = tuple(pixel_values.shape) if is_tensor else ()
+    has_channels = len(shape) == 4 and shape[1] == channels and 0 not in shape
+    if has_channels and not any(side % factor for side in shape[2:]):
+        return
+    given = shape or getattr(pixel_values, "dtype", type(pixel_values).__name__)
+    raise ValueError(
+        f"pixel_values must be a floating-point tensor of shape (B, {channels}, H, W), H and W "
+        f"multiples of {factor}, in [-1, 1]; got {given}. image_to_tensor makes it from a "
+        "picture, after resizing or cropping that."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LinearPreview:
+    """Straight-line recipe from latent channels to colours, made by `fit_linear_preview`.
+
+    Attributes:
+        weight: (4, 3). How much of red, green and blue one unit of each channel adds.
+        bias: (3,). The colour of latents that are zero everywhere.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+
+def latents_to_rgb(latents: torch.Tensor, preview: LinearPreview) -> torch.Tensor:
+    """Guess the decoded picture, one pixel for each latent cell, without calling the VAE.
+
+    Args:
+        latents: (B, 4, h, w), scaled.
+        preview: of the VAE that the latents belong to.
+
+    Returns:
+        pixel_values: (B, 3, h, w) float32 in [-1, 1], a small, blurry version of
+        what `decode_latents` would paint.
+
+    Raises:
+        ValueError: if the number of channels is not that of the preview.
+    """
+    check_latents(latents, len(preview.weight))
+    channels_last = latents.permute(0, 2, 3, 1).to(preview.weight)
+    return (channels_last @ preview.weight + preview.bias).clamp(-1, 1).permute(0, 3, 1, 2)
+
+
+def fit_linear_preview(vae: "AutoencoderKL", *, num_images: int = 24) -> LinearPreview:
+    """Fit the linear preview to a VAE by least squares.
+
+    The VAE encodes smooth random colour fields; the fit predicts each field's mean colour in a
+    latent cell from the channels of that cell.
+
+    Args:
+        vae: the autoencoder; only its encoder is used.
+        num_images: number of random fields, each 16 x 16 latent cells.
+
+    Returns:
+        The preview, float32, on the VAE's device. The same each time: the fields are seeded.
+    """
+    cells = 16
+    factor = vae_scale_factor(vae)
+    noise = torch.rand((num_images, 3, 5, 5), generator=make_generator(0))
+    fields = torch.nn.functional.interpolate(noise, size=(cells * factor,) * 2, mode="bicubic")
+    pixel_values = (fields * 3 - 1.5).clamp(-1, 1)
+    latents = encode_image(vae, pixel_values).float().cpu()  # not every GPU has least squares
+    colours = torch.nn.functional.avg_pool2d(pixel_values, factor)
+    fitted = _fit_line(
+        latents.permute(0, 2, 3, 1).flatten(0, 2), colours.permute(0, 2, 3, 1).flatten(0, 2)
+    )
+    return LinearPreview(fitted.weight.to(vae.device), fitted.bias.to(vae.device))
+
+
+def _fit_line(inputs: torch.Tensor, targets: torch.Tensor) -> LinearPreview:
+    """Fit targets (N, 3) to inputs (N, 4) by least squares with a small ridge.
+
+    A channel that hardly varies says little about colour, but noise in it would be multiplied
+    by whatever weight it got. The ridge adds rows that ask for small weights; the bias is free.
+    """
+    num_rows, num_channels = inputs.shape
+    ones = torch.ones_like(inputs[:, :1])
+    ridge = _RIDGE * num_rows**0.5 * torch.eye(num_channels, num_channels + 1).to(inputs)
+    rows = torch.cat([torch.cat([inputs, ones], dim=1), ridge])
+    fitted = torch.linalg.lstsq(
+        rows, torch.cat([targets, torch.zeros_like(targets[:num_channels])])
+    ).solution
+    return LinearPreview(weight=fitted[:-1], bias=fitted[-1])

@@ -6,20 +6,27 @@ from pathlib import Path
 TINY_SD = Path(__file__).parent / "tiny_sd"
 PARTS = ("tokenizer", "text_encoder", "unet", "vae", "scheduler")
 
-# For each part: the files without which it cannot be loaded. A tuple lists alternatives.
+# For each part, sets of files of which one must be there whole.
 _NEEDED_FILES = {
-    "tokenizer": (("tokenizer.json", "vocab.json"),),
+    "tokenizer": (
+        ("tokenizer_config.json", "tokenizer.json"),
+        ("tokenizer_config.json", "vocab.json", "merges.txt"),
+    ),
     "text_encoder": (("config.json",),),
     "unet": (("config.json",),),
     "vae": (("config.json",),),
     "scheduler": (("scheduler_config.json",),),
 }
-_PARTS_WITH_WEIGHTS = ("text_encoder", "unet", "vae")
+_WEIGHTS = {
+    "text_encoder": "model.safetensors",
+    "unet": "diffusion_pytorch_model.safetensors",
+    "vae": "diffusion_pytorch_model.safetensors",
+}
 _HEADER_LENGTH_BYTES = 8  # a safetensors file opens with the length of its JSON header
 
 
 def find_model_problems(folder: Path) -> list[str]:
-    """List what is missing from a model folder or cut short in it.
+    """List what is missing from a model folder or damaged in it.
 
     Args:
         folder: in the standard layout: `tokenizer/ text_encoder/ unet/ vae/ scheduler/`.
@@ -28,35 +35,56 @@ def find_model_problems(folder: Path) -> list[str]:
         One sentence for each problem, naming the file; empty if all is well.
     """
     if not folder.is_dir():
-        return [f"{folder} is not a folder."]
+        return [f"There is no folder {folder}."]
     problems = []
     for part in PARTS:
-        for names in _NEEDED_FILES[part]:
-            if not any((folder / part / name).is_file() for name in names):
-                problems.append(f"{folder / part / names[0]} is missing.")
+        problems += _missing_files(folder / part, _NEEDED_FILES[part])
         problems += [_json_problem(path) for path in sorted((folder / part).glob("*.json"))]
-        if part in _PARTS_WITH_WEIGHTS:
-            problems += _weights_problems(folder / part)
+        if part in _WEIGHTS:
+            problems += _weights_problems(folder / part / _WEIGHTS[part])
     return [problem for problem in problems if problem]
+
+
+def _missing_files(part_folder: Path, alternatives: tuple[tuple[str, ...], ...]) -> list[str]:
+    """Name the files missing from the alternative that is nearest to complete."""
+    missing = [
+        [name for name in names if not (part_folder / name).is_file()] for names in alternatives
+    ]
+    return [f"{part_folder / name} is missing." for name in min(missing, key=len)]
 
 
 def _json_problem(path: Path) -> str:
     """Say what is wrong with a JSON file, or give an empty string."""
     try:
-        json.loads(path.read_text(encoding="utf-8"))
+        is_object = isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
     except (ValueError, OSError) as error:
         return f"{path} cannot be read as JSON: {error}."
-    return ""
+    return "" if is_object else f"{path} is damaged: it holds no JSON object."
 
 
-def _weights_problems(part_folder: Path) -> list[str]:
-    """Check that a part has safetensors, each as long as its header says."""
-    paths = sorted(part_folder.glob("*.safetensors"))
-    if not paths:
-        pickles = sorted(path.name for path in part_folder.glob("*.bin"))
-        refused = f" Pickled weights ({', '.join(pickles)}) are not loaded." if pickles else ""
-        return [f"{part_folder} holds no .safetensors file.{refused}"]
-    return [_safetensors_problem(path) for path in paths]
+def _weights_problems(path: Path) -> list[str]:
+    """Check that the weights are there as safetensors, whole or in shards, and not cut short."""
+    if path.is_file():
+        return [_safetensors_problem(path)]
+    index = path.with_name(f"{path.name}.index.json")
+    if not index.is_file():
+        others = sorted(found.name for found in path.parent.glob("*.*") if found != path)
+        others = [name for name in others if name.endswith((".safetensors", ".bin", ".ckpt"))]
+        instead = f" It holds {', '.join(others)}, which is not loaded." if others else ""
+        return [f"{path} is missing.{instead}"]
+    if _json_problem(index):
+        return []  # already reported as a JSON file
+    shards = sorted(
+        set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
+    )
+    if not shards:
+        return [f"{index} lists no files."]
+    return [
+        _safetensors_problem(path.with_name(name))
+        if path.with_name(name).is_file()
+        else f"{path.with_name(name)} is missing."
+        for name in shards
+    ]
 
 
 def _safetensors_problem(path: Path) -> str:
@@ -68,10 +96,11 @@ def _safetensors_problem(path: Path) -> str:
             return f"{path} is truncated: {size:,} bytes, not even its header is whole."
         try:
             header = json.loads(file.read(header_length))
-        except ValueError:
-            return f"{path} is not a safetensors file: its header is not JSON."
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    expected = _HEADER_LENGTH_BYTES + header_length + max(ends, default=0)
+            tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+            end = max(entry["data_offsets"][1] for entry in tensors)
+        except (ValueError, AttributeError, KeyError, TypeError, IndexError):
+            return f"{path} is damaged: its header is not that of a safetensors file."
+    expected = _HEADER_LENGTH_BYTES + header_length + end
     if size != expected:
         return f"{path} is truncated or damaged: {size:,} bytes instead of {expected:,}."
     return ""

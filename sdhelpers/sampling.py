@@ -1,5 +1,6 @@
 """The unrolled denoising loop, and one call that takes prompts to pictures."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,14 @@ from tqdm.auto import tqdm
 
 from sdhelpers.guidance import apply_guidance, join_embeddings, split_prediction
 from sdhelpers.images import tensor_to_images
-from sdhelpers.latents import decode_latents, pick_initial_latents
+from sdhelpers.latents import decode_latents
+from sdhelpers.noise import (
+    Generators,
+    initial_latents,
+    make_generator,
+    make_generators,
+    match_latents,
+)
 from sdhelpers.schedule import has_unit_variance, make_plan, make_scheduler, plan_sigmas
 from sdhelpers.step import Step
 from sdhelpers.text import as_prompts, encode_prompt, encode_text, match_negative_prompts
@@ -16,9 +24,9 @@ from sdhelpers.validation import (
     check_finite,
     check_guidance_scale,
     check_noise,
-    check_prediction_type,
+    check_num_images_per_prompt,
+    check_scheduler,
     check_text_embeddings,
-    is_count,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +45,7 @@ def denoise(
     *,
     num_inference_steps: int = 50,
     guidance_scale: float = 7.5,
+    generator: Generators | None = None,
 ) -> Iterator[Step]:
     """Walk from noise to clean latents, yielding each step.
 
@@ -51,11 +60,13 @@ def denoise(
             multiplied by the scheduler's `init_noise_sigma` here, as in the pipeline.
         text_embeddings: (2B, 77, D), [unconditional, text] as `join_embeddings` stacks them; for
             a guidance_scale of exactly 1 the (B, 77, D) of the prompts alone will do.
-        num_inference_steps: from 1 to the scheduler's `num_train_timesteps`. PNDM takes one
-            turn more, because it visits its second timestep twice.
+        num_inference_steps: 1 or more, at most what the scheduler can plan (see `make_plan`).
+            PNDM takes one turn more from 2 steps on: it visits its second timestep twice.
         guidance_scale: 0 gives the unconditional picture, 1 the plain conditional one, 7.5 is
             usual. Exactly 0 and exactly 1 cost half. Below 1 the pipeline switches guidance off
             and gives the picture of scale 1; this loop follows the formula.
+        generator: for schedulers that add fresh noise in every step (those of the table do not):
+            one on the CPU, or one for each of the B. None: a fresh one, seed 0.
 
     Returns:
         An iterator of Steps, one for each timestep of the plan.
@@ -64,14 +75,15 @@ def denoise(
         ValueError: before any computing, if an argument does not fit.
         FloatingPointError: at the step that makes latents NaN or infinite.
     """
-    check_prediction_type(scheduler)
+    check_scheduler(scheduler)
     check_guidance_scale(guidance_scale)
     check_noise(latents, unet)
     check_text_embeddings(text_embeddings, unet, len(latents), guidance_scale)
     plan = make_plan(scheduler, num_inference_steps, latents.device)
     if guidance_scale in (0, 1) and len(text_embeddings) > len(latents):
         text_embeddings = split_prediction(text_embeddings)[int(guidance_scale)]
-    return _walk(unet, plan, latents, text_embeddings, guidance_scale)
+    generator = make_generator(0) if generator is None else generator
+    return _walk(unet, plan, latents, text_embeddings, guidance_scale, generator)
 
 
 # Not inference mode: its tensors refuse in-place edits and gradients ever after, and a Step is
@@ -83,8 +95,11 @@ def _walk(
     noise: torch.Tensor,
     text_embeddings: torch.Tensor,
     guidance_scale: float,
+    generator: Generators,
 ) -> Iterator[Step]:
     """Run the loop itself, on checked arguments and a scheduler that has its plan."""
+    takes_generator = "generator" in inspect.signature(scheduler.step).parameters
+    step_options = {"generator": generator} if takes_generator else {}
     sigmas = plan_sigmas(scheduler)
     timestep_numbers = scheduler.timesteps.tolist()
     unit_variance = has_unit_variance(scheduler)
@@ -103,7 +118,7 @@ def _walk(
         else:
             noise_pred_uncond = noise_pred if guidance_scale == 0 else None
             noise_pred_text = noise_pred if guidance_scale == 1 else None
-        prev_sample = scheduler.step(noise_pred, t, latents, return_dict=False)[0]
+        prev_sample = scheduler.step(noise_pred, t, latents, return_dict=False, **step_options)[0]
         check_finite(prev_sample, index, timestep_numbers[index])
 
         yield Step(
@@ -146,11 +161,11 @@ def generate(
         negative_prompt: what to push away from: one for all, or one for each; None: "".
         height: in pixels, a multiple of the VAE's factor; None: the size of training.
         width: likewise.
-        num_inference_steps: from 1 to the length of the noise schedule.
+        num_inference_steps: 1 or more; see `denoise`.
         guidance_scale: 0 unconditional, 1 plain text, 7.5 usual; see `denoise`.
         num_images_per_prompt: pictures for each prompt.
-        seed: one for the whole batch, or a sequence with one for each picture.
-        latents: (B, 4, h, w) unit-variance noise to start from, in place of the seed.
+        seed: of all noise: one for the whole batch, or a sequence with one for each picture.
+        latents: (B, 4, h, w) unit-variance noise to start from, in place of the seed's.
         scheduler: a name of `schedule.SCHEDULERS`, or an instance; None: the model's own.
         show_progress: draw a progress bar.
 
@@ -165,19 +180,22 @@ def generate(
     scheduler = own_scheduler if scheduler is None else scheduler
     if isinstance(scheduler, str):
         scheduler = make_scheduler(scheduler, own_scheduler.config)
-    prompts = as_prompts(prompt)
-    negative_prompts = match_negative_prompts(prompts, negative_prompt)
-    check_prediction_type(scheduler)
+    check_scheduler(scheduler)
     num_turns = len(make_plan(scheduler, num_inference_steps).timesteps)
     check_guidance_scale(guidance_scale)
-    if not is_count(num_images_per_prompt):
-        raise ValueError(
-            f"num_images_per_prompt must be a positive integer, got {num_images_per_prompt!r}."
-        )
-    batch_size = len(prompts) * num_images_per_prompt
-    latents = pick_initial_latents(
-        unet, vae, latents, seed, batch_size=batch_size, height=height, width=width
-    )
+    check_num_images_per_prompt(num_images_per_prompt)
+    prompts = as_prompts(prompt)
+    negative_prompts = match_negative_prompts(prompts, negative_prompt)
+    generator = make_generators(seed)
+    size = {
+        "batch_size": len(prompts) * num_images_per_prompt,
+        "height": height,
+        "width": width,
+    }
+    if latents is None:
+        latents = initial_latents(unet, vae, generator, **size)
+    else:
+        latents = match_latents(unet, vae, latents, **size)
 
     text_embeddings = _encode(tokenizer, text_encoder, prompts, negative_prompts, guidance_scale)
     text_embeddings = text_embeddings.repeat_interleave(num_images_per_prompt, dim=0)
@@ -188,6 +206,7 @@ def generate(
         text_embeddings.to(latents),
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
+        generator=generator,
     )
     for step in tqdm(steps, total=num_turns, disable=not show_progress):
         latents = step.prev_sample

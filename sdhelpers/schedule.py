@@ -57,16 +57,16 @@ def make_plan(
 
     Args:
         scheduler: any of diffusers.
-        num_inference_steps: from 1 to its `num_train_timesteps`.
+        num_inference_steps: 1 or more. The most that fits depends on the spacing: with Stable
+            Diffusion 1's, 999 of 1000, and 998 for DPM-Solver++.
         device: where its timesteps shall live.
 
     Returns:
         A scheduler with `timesteps` (descending), and with sigmas if its class has them.
 
     Raises:
-        ValueError: if the number of steps is out of range, or too large for the scheduler's
-            spacing: with the offset of 1 that Stable Diffusion 1 uses, a plan of 1000 steps
-            would begin past the end of the noise schedule, or stand still (DPM-Solver++).
+        ValueError: if the number of steps is out of range, or so large that the plan would begin
+            past the end of the noise schedule, or stand still.
     """
     num_train_timesteps = scheduler.config.num_train_timesteps
     check_num_inference_steps(num_inference_steps, num_train_timesteps)

@@ -1,11 +1,11 @@
-"""Everything that draws: pictures, latents, film strips, shapes. Nothing here computes a result.
+"""Everything that draws: pictures, latents, film strips, shapes; nothing is computed here.
 
-Every function draws into a new figure, shows it and returns None.
+Every function draws into a new figure, shows it and returns None. The map of the loop is large
+enough for a file of its own, `loop_map`, which belongs to this one.
 """
 
 import textwrap
 from collections.abc import Sequence
-from itertools import chain
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +15,7 @@ from PIL import Image
 
 from sdhelpers.images import tensor_to_images
 from sdhelpers.loop_map import draw_map
+from sdhelpers.validation import is_count
 
 Pictures = Image.Image | torch.Tensor | Sequence[Image.Image]
 
@@ -43,7 +44,9 @@ def show_images(
     """
     pictures = _as_pictures(images)
     titles = _match_titles(titles, len(pictures))
-    num_columns = num_columns or min(len(pictures), 8)
+    num_columns = min(len(pictures), 8) if num_columns is None else num_columns
+    if not is_count(num_columns):
+        raise ValueError(f"num_columns must be a positive integer, got {num_columns!r}.")
     rows = [
         list(zip(pictures[start:][:num_columns], titles[start:][:num_columns], strict=True))
         for start in range(0, len(pictures), num_columns)
@@ -71,10 +74,10 @@ def show_film_strip(
         raise ValueError(f"All rows must be equally long, got lengths {sorted(lengths)}.")
     (num_columns,) = lengths
     no_titles = [""] * num_columns
-    row_titles = chain([_match_titles(titles, num_columns)], iter(lambda: no_titles, None))
+    row_titles = [_match_titles(titles, num_columns)] + [no_titles] * (len(rows) - 1)
     grid = [
         list(zip(images, above, strict=True))
-        for images, above in zip(pictures.values(), row_titles, strict=False)
+        for images, above in zip(pictures.values(), row_titles, strict=True)
     ]
     figure = _draw_grid(grid, inches)
     for index, name in enumerate(pictures):
@@ -150,8 +153,9 @@ def show_map(room: str | None = None, image: Image.Image | None = None) -> None:
 def _as_pictures(images: Pictures) -> list[Image.Image]:
     """Give a list of one picture or more."""
     if isinstance(images, torch.Tensor):
-        return tensor_to_images(images)
-    pictures = [images] if isinstance(images, Image.Image) else list(images)
+        pictures = tensor_to_images(images)
+    else:
+        pictures = [images] if isinstance(images, Image.Image) else list(images)
     if not pictures:
         raise ValueError("There is no picture to show: the sequence is empty.")
     return pictures

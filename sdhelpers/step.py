@@ -10,6 +10,9 @@ import torch
 class Step:
     """What one turn of the loop saw and did; all tensors (B, 4, h, w), on the UNet's device.
 
+    The tensors are the loop's own, not copies. Editing `prev_sample` in place while the loop runs
+    steers it; clone any other before editing, since some schedulers remember it.
+
     Attributes:
         index: place in the plan, from 0.
         timestep: the noise level as the UNet counts it, [0, num_train_timesteps).

@@ -1,26 +1,25 @@
-"""Turn prompts into input ids, and input ids into text embeddings."""
+"""Turn prompts into input ids, and input ids into text embeddings.
 
+What looks at single tokens is in `tokens`; its functions can be imported from here, too.
+"""
+
+import sys
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 
+from sdhelpers.tokens import find_lost_words as find_lost_words
+from sdhelpers.tokens import token_table as token_table
+from sdhelpers.tokens import unknown_words as unknown_words
+
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel, CLIPTokenizer
 
 
 class PromptTooLongWarning(UserWarning):
     """Words fell off the end of a prompt because the text encoder has no room for them."""
-
-
-class TokenRow(NamedTuple):
-    """One position of a tokenized prompt: `role` is start, word, end or padding."""
-
-    position: int
-    input_id: int
-    token: str
-    role: str
 
 
 def as_prompts(prompt: str | Sequence[str], name: str = "prompt") -> list[str]:
@@ -73,7 +72,7 @@ def tokenize_prompt(tokenizer: "CLIPTokenizer", prompt: str | Sequence[str]) -> 
                 f"The prompt is too long: the model reads {tokenizer.model_max_length} tokens, "
                 f'start and end included. It never sees: "{lost}"',
                 PromptTooLongWarning,
-                stacklevel=2,
+                stacklevel=_level_of_caller(),
             )
     return tokenizer(
         prompts,
@@ -82,22 +81,6 @@ def tokenize_prompt(tokenizer: "CLIPTokenizer", prompt: str | Sequence[str]) -> 
         truncation=True,
         return_tensors="pt",
     ).input_ids
-
-
-def find_lost_words(tokenizer: "CLIPTokenizer", prompt: str) -> str:
-    """Give the end of a prompt that the model would not see, "" if all of it fits.
-
-    Args:
-        tokenizer: gives the room, 77 tokens for CLIP, of which start and end take two.
-        prompt: one prompt.
-
-    Returns:
-        The lost text in the reader's own spelling. A word that is cut in two counts as lost from
-        the first token that did not fit.
-    """
-    room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
-    offsets = _tokenize_freely(tokenizer, prompt)["offset_mapping"]
-    return prompt[offsets[room][0] :].strip() if len(offsets) > room else ""
 
 
 @torch.no_grad()
@@ -169,62 +152,11 @@ def match_negative_prompts(
     return negative_prompts
 
 
-def token_table(tokenizer: "CLIPTokenizer", prompt: str) -> list[TokenRow]:
-    """List every position of a tokenized prompt, padding included.
-
-    Args:
-        tokenizer: any CLIP tokenizer.
-        prompt: one prompt.
-
-    Returns:
-        One row for each of the 77 positions. In Stable Diffusion 1 padding is made of the end
-        token; only its first occurrence has the role "end".
-    """
-    input_ids = tokenize_prompt(tokenizer, prompt)[0].tolist()
-    end = input_ids.index(tokenizer.eos_token_id)
-    roles = ["start"] + ["word"] * (end - 1) + ["end"] + ["padding"] * (len(input_ids) - end - 1)
-    tokens = tokenizer.convert_ids_to_tokens(input_ids)
-    return [TokenRow(*row) for row in zip(range(len(roles)), input_ids, tokens, roles, strict=True)]
-
-
-def unknown_words(
-    tokenizer: "CLIPTokenizer", text_encoder: "CLIPTextModel", prompt: str
-) -> list[str]:
-    """List the words of a prompt that the model never saw in training.
-
-    The tiny model keeps CLIP's whole vocabulary, but the embedding rows that its training never
-    touched are zero: such a word carries no meaning, but it takes a place and can spoil the
-    picture. A model trained on everything, such as Stable Diffusion, has no such row.
-
-    Args:
-        tokenizer: the one that belongs to the text encoder.
-        text_encoder: its token embedding is looked at.
-        prompt: one prompt.
-
-    Returns:
-        The words in the reader's own spelling, each once, in order. Punctuation is no word.
-    """
-    encoding = _tokenize_freely(tokenizer, prompt)
-    rows = text_encoder.get_input_embeddings().weight[encoding["input_ids"]]
-    is_silent = (rows == 0).all(dim=1).tolist()
-    spans: dict[int, tuple[int, int]] = {}
-    silent_words = set()
-    pieces = zip(encoding.word_ids(), encoding["offset_mapping"], is_silent, strict=True)
-    for word, (start, end), silent in pieces:
-        spans[word] = (spans.get(word, (start, end))[0], end)
-        if silent:
-            silent_words.add(word)
-    words = [prompt[slice(*spans[word])].strip() for word in sorted(silent_words)]
-    return list(dict.fromkeys(word for word in words if any(map(str.isalnum, word))))
-
-
-def _tokenize_freely(tokenizer: "CLIPTokenizer", prompt: str) -> "BatchEncoding":
-    """Tokenize without limit, padding or special tokens, with the place of each token."""
-    return tokenizer(
-        prompt,
-        add_special_tokens=False,
-        padding=False,
-        truncation=False,
-        return_offsets_mapping=True,
-        verbose=False,
-    )
+def _level_of_caller() -> int:
+    """Give the stacklevel at which a warning points to the line that called this package."""
+    frame, level, outermost = sys._getframe(1), 1, 1
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("sdhelpers."):
+            outermost = level
+        frame, level = frame.f_back, level + 1
+    return outermost + 1

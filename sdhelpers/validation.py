@@ -19,8 +19,8 @@ def check_num_inference_steps(num_inference_steps: int, num_train_timesteps: int
     """Raise a ValueError unless the number of steps is from 1 to num_train_timesteps."""
     if not is_count(num_inference_steps) or num_inference_steps > num_train_timesteps:
         raise ValueError(
-            f"num_inference_steps must be an integer from 1 to {num_train_timesteps}, the length "
-            f"of the noise schedule, got {num_inference_steps!r}. 20 to 50 is usual."
+            "num_inference_steps must be an integer, 1 or more, and not more than the noise "
+            f"schedule has ({num_train_timesteps}), got {num_inference_steps!r}. 20 to 50 is usual."
         )
 
 
@@ -34,8 +34,22 @@ def check_guidance_scale(guidance_scale: float) -> None:
         )
 
 
-def check_prediction_type(scheduler: "SchedulerMixin") -> None:
-    """Raise a ValueError unless the scheduler expects the UNet to predict noise."""
+def check_num_images_per_prompt(num_images_per_prompt: int) -> None:
+    """Raise a ValueError unless this is a positive integer."""
+    if not is_count(num_images_per_prompt):
+        raise ValueError(
+            f"num_images_per_prompt must be a positive integer, got {num_images_per_prompt!r}."
+        )
+
+
+def check_scheduler(scheduler: "SchedulerMixin") -> None:
+    """Raise a ValueError unless this is a scheduler, made, for models that predict noise."""
+    needed = ("config", "init_noise_sigma", "scale_model_input", "set_timesteps", "step")
+    if isinstance(scheduler, type) or not all(hasattr(scheduler, name) for name in needed):
+        raise ValueError(
+            f"scheduler must be a name, or a diffusers scheduler made for noise prediction, got "
+            f"{scheduler!r}. make_scheduler(name, config) makes one."
+        )
     prediction_type = scheduler.config.get("prediction_type", "epsilon")
     if prediction_type != "epsilon":
         raise ValueError(

@@ -11,26 +11,19 @@ import time
 from collections.abc import Callable
 
 import torch
-from diffusers import StableDiffusionPipeline
 from torch.profiler import ProfilerActivity, profile
 
 from sdhelpers import generate, load_components
 from sdhelpers.components import Components
+from tests.conftest import PROMPT, make_pipeline
 
-PROMPT = "a photograph of an astronaut riding a horse"
 LARGEST_RATIO = 1.02
 MEBIBYTE = 2**20
 
 
 def make_painters(components: Components, num_inference_steps: int) -> dict[str, Callable]:
     """Give both ways of painting the same picture, from a prompt to a PIL image."""
-    pipeline = StableDiffusionPipeline(
-        **components._asdict(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = make_pipeline(components)
     steps = {"num_inference_steps": num_inference_steps}
     return {
         "ours": lambda: generate(components, PROMPT, seed=0, show_progress=False, **steps),

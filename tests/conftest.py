@@ -3,8 +3,7 @@
 import logging
 
 import pytest
-import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
 
 from sdhelpers import TINY_SD, load_components
 from sdhelpers.components import Components
@@ -12,21 +11,28 @@ from sdhelpers.components import Components
 PROMPT = "a photograph of an astronaut riding a horse"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
-    """Keep to the cores that every machine has, so that timings mean the same."""
-    torch.set_num_threads(2)
-
-
 @pytest.fixture(scope="session")
 def components() -> Components:
     return load_components(TINY_SD, device="cpu")
 
 
+@pytest.fixture
+def k_lms() -> LMSDiscreteScheduler:
+    """Notebook 00's scheduler: SD's betas, and the class's own spacing of timesteps."""
+    return LMSDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000
+    )
+
+
 @pytest.fixture(scope="session")
 def pipeline(components: Components) -> StableDiffusionPipeline:
-    """The library's pipeline over the very same parts: the oracle."""
+    """Give the library's pipeline over the very same parts: the oracle."""
     logging.getLogger("diffusers").setLevel(logging.ERROR)
+    return make_pipeline(components)
+
+
+def make_pipeline(components: Components) -> StableDiffusionPipeline:
+    """Give the library's pipeline over these parts, silent."""
     pipeline = StableDiffusionPipeline(
         **components._asdict(),
         safety_checker=None,

@@ -17,11 +17,11 @@ from sdhelpers.latents import decode_latents, initial_latents, make_generator
 from sdhelpers.schedule import make_scheduler
 from sdhelpers.show import show_film_strip, show_images
 from sdhelpers.text import encode_prompt
+from tests.conftest import PROMPT
 from tests.palette import reduce_colours
 
 PICTURES = Path(__file__).parents[1] / "notebooks" / "pictures"
 DOTS_PER_INCH = 110
-PROMPT = "a photograph of an astronaut riding a horse"
 SHOWN = [0, 2, 4, 6, 8, 11, 14, 19]  # of 20 steps
 SAMPLES = [
     "an astronaut riding a horse in space",

@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from sdhelpers import denoise, generate
-from sdhelpers.latents import picture_size, vae_scale_factor
+from sdhelpers.noise import picture_size, vae_scale_factor
 from sdhelpers.schedule import make_scheduler
 from tests.conftest import PROMPT
 
@@ -154,6 +155,11 @@ def test_denoise_refuses_at_the_call_not_at_the_first_step(idle) -> None:
     for match, noise, text_embeddings, arguments in bad_calls:
         with pytest.raises(ValueError, match=match):
             denoise(idle.unet, idle.scheduler, noise, text_embeddings, **arguments)
+
+
+@pytest.mark.parametrize("scheduler", [DDIMScheduler, 5, [], FlowMatchEulerDiscreteScheduler()])
+def test_what_is_no_scheduler(idle, scheduler) -> None:
+    refuses(idle, "scheduler must be a name, or a diffusers scheduler", scheduler=scheduler)
 
 
 def test_a_model_that_does_not_predict_noise(idle) -> None:

@@ -27,7 +27,8 @@ def test_importing_is_free_and_complete() -> None:
         _ = sdhelpers.paint
 
 
-def test_a_healthy_doctor(capsys) -> None:
+def test_a_healthy_doctor(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(checkup, "_ENOUGH_MEMORY", 0)
     assert main(["doctor"]) == 0
     report = capsys.readouterr().out
     for subject in ("python", "torch", "diffusers", "scipy", "device", "dtype", "disk", "memory"):
@@ -49,8 +50,38 @@ def test_a_missing_package_and_its_repair(monkeypatch, capsys) -> None:
     assert main(["doctor"]) == 1
     report = capsys.readouterr().out
     assert "FIX  scipy" in report
-    assert f"-> {sys.executable} -m pip install scipy" in report
-    assert report.endswith("1 to repair.\n")
+    assert f'-> {sys.executable} -m pip install "scipy>=' in report
+
+
+def test_a_package_that_is_too_old(monkeypatch, capsys) -> None:
+    real_version = checkup.version
+    monkeypatch.setattr(
+        checkup, "version", lambda name: "0.30" if name == "diffusers" else real_version(name)
+    )
+    assert not checkup.doctor()
+    report = capsys.readouterr().out
+    assert "FIX  diffusers" in report
+    assert "0.30 does not fit" in report
+
+
+def test_sdhelpers_itself_is_not_installed(monkeypatch, capsys) -> None:
+    """The doctor runs from a bare checkout, still looks at the packages, and names this folder."""
+
+    def requires(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(checkup, "requires", requires)
+    assert not checkup.doctor()
+    report = capsys.readouterr().out
+    assert "FIX  sdhelpers" in report
+    assert f"cd {checkup._CHECKOUT} && " in report
+    assert "torch" in report
+
+
+def test_a_torch_that_cannot_be_imported(monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert not checkup.doctor()
+    assert "torch cannot be used" in capsys.readouterr().out
 
 
 def test_a_broken_model_and_its_repair(monkeypatch, capsys) -> None:
@@ -60,7 +91,7 @@ def test_a_broken_model_and_its_repair(monkeypatch, capsys) -> None:
     assert not checkup.doctor()
     report = capsys.readouterr().out
     assert "vae/x is truncated." in report
-    assert "-> git checkout -- sdhelpers/tiny_sd" in report or "--force-reinstall" in report
+    assert "-> git checkout -- sdhelpers/tiny_sd" in report or "-> cd " in report
 
 
 def test_low_memory_and_small_disk(monkeypatch) -> None:
@@ -75,16 +106,23 @@ def test_low_memory_and_small_disk(monkeypatch) -> None:
 def test_lab_opens_the_first_notebook(monkeypatch) -> None:
     calls = []
 
-    def run(command, cwd, check):
-        calls.append((command, cwd))
-        return subprocess.CompletedProcess(command, 0)
+    class Server:
+        def __init__(self, command, cwd):
+            calls.append((command, cwd))
+            self.interruptions = 2
 
-    monkeypatch.setattr(subprocess, "run", run)
-    assert main(["lab", "--no-browser", "--port=9999"]) == 0
+        def wait(self):
+            self.interruptions -= 1
+            if self.interruptions >= 0:
+                raise KeyboardInterrupt
+            return 7
+
+    monkeypatch.setattr(subprocess, "Popen", Server)
+    assert main(["lab", "--no-browser", "--port", "9999"]) == 7  # waits through Ctrl-C
     ((command, cwd),) = calls
     assert command[:3] == [sys.executable, "-m", "jupyterlab"]
     assert (Path(cwd) / command[3]).is_file()
-    assert command[4:6] == ["--no-browser", "--port=9999"]
+    assert command[4:7] == ["--no-browser", "--port", "9999"]
     assert find_notebook() == Path(cwd) / command[3]
 
 

@@ -1,6 +1,7 @@
 """Loading: the standard folder by each part's own class, and every way in which it can fail."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from diffusers import (
 from safetensors import safe_open
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from sdhelpers import SD_V1_4, TINY_SD, generate, load_components, pick_device, pick_dtype
+from sdhelpers import TINY_SD, generate, load_components, pick_device, pick_dtype
 from sdhelpers.components import _check_dtype
 from sdhelpers.model_folder import PARTS, find_model_problems
 from tests.conftest import PROMPT
@@ -25,8 +26,22 @@ WEIGHTS = ["text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the tiny model that may be damaged."""
-    return Path(shutil.copytree(TINY_SD, tmp_path / "model"))
+    """A copy of the tiny model that may be damaged: hard links, so replace files, never edit."""
+    return Path(shutil.copytree(TINY_SD, tmp_path / "model", copy_function=link))
+
+
+def link(source: str, target: str) -> None:
+    """Link a file, or copy it where the file system cannot."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Give a file new content without touching what its hard links see."""
+    path.unlink()
+    path.write_bytes(content)
 
 
 def test_the_five_parts_load_by_their_own_classes(components) -> None:
@@ -61,8 +76,8 @@ def test_the_whole_pipeline_loads_and_paints_the_same(components) -> None:
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_half_precision_on_disk(weights: str) -> None:
     with safe_open(TINY_SD / f"{weights}.safetensors", "pt") as tensors:
-        dtypes = {tensors.get_tensor(name).dtype for name in tensors.keys()}  # noqa: SIM118
-    assert dtypes == {torch.float16}
+        loaded = [tensors.get_tensor(name) for name in tensors.keys()]  # noqa: SIM118
+    assert {tensor.dtype for tensor in loaded if tensor.is_floating_point()} == {torch.float16}
 
 
 def test_the_schedulers_config_is_stable_diffusions() -> None:
@@ -96,6 +111,11 @@ def test_a_given_dtype_is_kept() -> None:
 
 
 def test_device_and_dtype(monkeypatch) -> None:
+    assert pick_device().type == "cpu"  # the tests say so, in conftest.py
+    monkeypatch.setenv("SDHELPERS_DEVICE", "abacus")
+    with pytest.raises(ValueError, match="no device 'abacus'"):
+        pick_device()
+    monkeypatch.delenv("SDHELPERS_DEVICE")
     assert pick_dtype("cpu") == pick_dtype("mps") == torch.float32
     assert pick_dtype("cuda") == torch.float16
     for has_cuda, has_mps, expected in [
@@ -130,8 +150,7 @@ def test_a_whole_folder_has_no_problems() -> None:
 @pytest.mark.parametrize("size", [0, 5, 1000, -1])
 def test_a_truncated_file_is_named(folder: Path, weights: str, size: int) -> None:
     path = folder / f"{weights}.safetensors"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:size])
+    replace(path, path.read_bytes()[:size])
     with pytest.raises(ValueError, match=rf"{path.parent.name}.{path.name} is truncated"):
         load_components(folder)
 
@@ -140,10 +159,12 @@ def test_a_truncated_file_is_named(folder: Path, weights: str, size: int) -> Non
     "name",
     [
         "tokenizer/tokenizer.json",
+        "tokenizer/tokenizer_config.json",
         "text_encoder/config.json",
         "unet/config.json",
         "vae/config.json",
         "scheduler/scheduler_config.json",
+        *(f"{name}.safetensors" for name in WEIGHTS),
     ],
 )
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
@@ -153,36 +174,69 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 
 def test_all_problems_are_named_at_once(folder: Path) -> None:
-    (folder / "unet" / "config.json").write_text('{"in_channels": ')
+    replace(folder / "unet" / "config.json", b'{"in_channels": ')
     (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink()
     (folder / "vae" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
     shutil.rmtree(folder / "scheduler")
     problems = find_model_problems(folder)
     assert len(problems) == 3
     assert "cannot be read as JSON" in problems[0]
-    assert "Pickled weights (diffusion_pytorch_model.bin) are not loaded" in problems[1]
+    assert "It holds diffusion_pytorch_model.bin, which is not loaded" in problems[1]
     assert "scheduler_config.json is missing" in problems[2]
 
 
-def test_a_file_that_is_not_safetensors(folder: Path) -> None:
+@pytest.mark.parametrize("header", [b"not JSON", b"[]", b"{}", b'{"a": {}}', b'{"a": 3}'])
+def test_a_file_that_is_not_safetensors(folder: Path, header: bytes) -> None:
     path = folder / "vae" / "diffusion_pytorch_model.safetensors"
-    path.write_bytes((10).to_bytes(8, "little") + b"not JSON!!" + bytes(100))
-    assert find_model_problems(folder) == [
-        f"{path} is not a safetensors file: its header is not JSON."
-    ]
+    replace(path, len(header).to_bytes(8, "little") + header + bytes(100))
+    with pytest.raises(ValueError, match="its header is not that of a safetensors file"):
+        load_components(folder)
 
 
-@pytest.mark.parametrize("model", ["no/such/folder", "nothing here", "./gone", ""])
-def test_neither_folder_nor_id(model: str) -> None:
-    with pytest.raises(ValueError, match="cannot be loaded"):
+def test_weights_in_shards(folder: Path) -> None:
+    """Every shard that the index lists must be there."""
+    whole = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    whole.rename(whole.with_name("part-1.safetensors"))
+    index = {"weight_map": {"a": "part-1.safetensors", "b": "part-2.safetensors"}}
+    whole.with_name(f"{whole.name}.index.json").write_text(json.dumps(index))
+    assert find_model_problems(folder) == [f"{whole.with_name('part-2.safetensors')} is missing."]
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"_class_name": "NoSuchScheduler"}'])
+def test_a_scheduler_of_no_class(folder: Path, content: bytes) -> None:
+    replace(folder / "scheduler" / "scheduler_config.json", content)
+    with pytest.raises(ValueError, match="names the class"):
+        load_components(folder)
+
+
+def test_the_model_that_all_tests_share_is_unharmed() -> None:
+    assert find_model_problems(TINY_SD) == []
+
+
+@pytest.mark.parametrize("model", ["no/such/folder", "nothing here", "./gone", Path("gone/x")])
+def test_neither_folder_nor_id(model: str | Path) -> None:
+    with pytest.raises(ValueError, match=r"cannot be loaded.\n  There is no folder"):
         load_components(model)
+
+
+@pytest.mark.parametrize("model", ["", None, 5])
+def test_what_is_no_model(model: object) -> None:
+    with pytest.raises(ValueError, match="model must be a folder or the id of a model"):
+        load_components(model)
+
+
+@pytest.mark.parametrize("device", ["gpu", "warp", 2.5])
+def test_unknown_device(device: object) -> None:
+    with pytest.raises(ValueError, match=f"no device {device!r}"):
+        load_components(device=device)
 
 
 def test_the_hubs_own_error_says_what_to_do() -> None:
     """Offline and not in the cache: the library's error, with a note."""
     with pytest.raises(OSError) as caught:  # noqa: PT011
-        load_components(SD_V1_4)
+        load_components("sdhelpers-tests/no-such-model")
     (note,) = caught.value.__notes__
+    assert "there is no folder 'sdhelpers-tests/no-such-model' here" in note
     assert "HF_HUB_OFFLINE" in note
     assert "built-in model needs no network" in note
 

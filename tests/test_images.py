@@ -60,7 +60,13 @@ def test_values_outside_are_clipped_and_input_is_unchanged() -> None:
     torch.testing.assert_close(pixel_values, kept, atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("image", [[], "cat.png", [random_image(0), None]])
+@pytest.mark.parametrize("mode", ["I", "I;16", "F"])
+def test_deeper_pictures_are_not_silently_clipped(mode: str) -> None:
+    with pytest.raises(ValueError, match=f"mode {mode} have more than 256 levels"):
+        image_to_tensor(Image.new(mode, (2, 2)))
+
+
+@pytest.mark.parametrize("image", [[], "cat.png", None, 5, [random_image(0), None]])
 def test_not_a_picture(image: object) -> None:
     with pytest.raises(ValueError, match="PIL images"):
         image_to_tensor(image)

@@ -3,18 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sdhelpers import generate
 from sdhelpers.images import image_to_tensor
 from sdhelpers.latents import (
+    _fit_line,
     decode_latents,
     encode_image,
+    fit_linear_preview,
     initial_latents,
+    latents_to_rgb,
     make_generator,
-    picture_size,
     vae_scale_factor,
 )
-from sdhelpers.preview import _fit_line, fit_linear_preview, latents_to_rgb
+from sdhelpers.noise import picture_size
 from tests.conftest import PROMPT
 
 
@@ -81,8 +84,20 @@ def test_initial_latents_one_generator_for_each(components) -> None:
     for latents, seed in zip(pair, (1, 2), strict=True):
         expected = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed))
         assert torch.equal(latents, expected)
-    with pytest.raises(ValueError, match="2 generators were given for 3 pictures"):
+    with pytest.raises(ValueError, match="2 generators or seeds were given for 3 pictures"):
         initial_latents(unet, vae, [make_generator(1), make_generator(2)], batch_size=3)
+
+
+@pytest.mark.parametrize("generator", [None, 0, [0], "seed"])
+def test_not_a_generator(components, generator) -> None:
+    with pytest.raises(ValueError, match=r"make_generator\(seed\) makes one"):
+        initial_latents(components.unet, components.vae, generator)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5])
+def test_bad_batch_size(components, batch_size) -> None:
+    with pytest.raises(ValueError, match="batch_size must be a positive integer"):
+        initial_latents(components.unet, components.vae, make_generator(0), batch_size=batch_size)
 
 
 @torch.no_grad()
@@ -109,10 +124,27 @@ def test_a_picture_survives_the_vae(components, image) -> None:
     assert (returned - pixel_values).abs().mean() < 0.06
 
 
-@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 3, 17, 16), (1, 3, 0, 16)])
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 3, 17, 16), (1, 3, 0, 16), (1, 4, 16, 16)])
 def test_encode_wrong_shape(components, shape) -> None:
     with pytest.raises(ValueError, match="multiples of"):
         encode_image(components.vae, torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (torch.zeros((1, 3, 16, 16), dtype=torch.uint8), "torch.uint8"),
+        (Image.new("RGB", (16, 16)), "Image"),
+    ],
+)
+def test_encode_what_is_no_pixel_values(components, given, named) -> None:
+    with pytest.raises(ValueError, match=f"got {named}"):
+        encode_image(components.vae, given)
+
+
+def test_decode_moves_latents_to_the_vae(components) -> None:
+    latents = torch.zeros((1, components.vae.config.latent_channels, 2, 2), dtype=torch.float64)
+    assert decode_latents(components.vae, latents).dtype == components.vae.dtype
 
 
 @pytest.mark.parametrize("shape", [(4, 8, 8), (1, 3, 8, 8), (0, 4, 8, 8)])
@@ -147,7 +179,8 @@ def test_the_preview_is_a_straight_line(components) -> None:
     preview = fit_linear_preview(components.vae, num_images=4)
     again = fit_linear_preview(components.vae, num_images=4)
     torch.testing.assert_close(preview.weight, again.weight, atol=1e-5, rtol=1e-4)
-    latents = torch.randn((1, 4, 2, 2), generator=make_generator(0)) * 0.1
+    channels = components.vae.config.latent_channels
+    latents = torch.randn((1, channels, 2, 2), generator=make_generator(0)) * 0.1
     by_hand = np.einsum("bchw,cr->brhw", latents.numpy(), preview.weight.numpy())
     by_hand += preview.bias.numpy()[None, :, None, None]
     np.testing.assert_allclose(

@@ -1,5 +1,8 @@
 """The tolerance hook must forgive rounding, and nothing else."""
 
+import shutil
+from pathlib import Path
+
 import nbformat
 import pytest
 
@@ -57,13 +60,15 @@ def write_notebook(path, printed: str, stored: str) -> None:
 
 
 def test_nbval_itself_fails_on_a_wrong_number(pytester: pytest.Pytester) -> None:
-    """The hook is installed in a real nbval run, not only in the functions above."""
-    pytester.makeconftest(
-        "from tests.nbval_tolerance import compare_with_tolerance\n"
-        "def pytest_configure(config):\n    compare_with_tolerance()\n"
-    )
+    """The project's own conftest.py installs the hook in a real nbval run, in a fresh process."""
+    root = Path(__file__).parents[1]
+    shutil.copy(root / "conftest.py", pytester.path)
+    (pytester.path / "tests").mkdir()
+    shutil.copy(root / "tests" / "nbval_tolerance.py", pytester.path / "tests")
     write_notebook(pytester.path / "right.ipynb", "std 0.1999", "std 0.2000")
     write_notebook(pytester.path / "wrong.ipynb", "std 0.1999", "std 0.3000")
-    result = pytester.runpytest("--nbval", "--nbval-current-env", "-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess(
+        "--nbval", "--nbval-current-env", "-p", "no:cacheprovider"
+    )
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*wrong.ipynb*"])
+    result.stdout.fnmatch_lines(["FAILED wrong.ipynb*"])

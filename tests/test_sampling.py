@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
+from diffusers import DDPMScheduler, EulerAncestralDiscreteScheduler, StableDiffusionPipeline
 from PIL import Image
 
 from sdhelpers import denoise, generate
@@ -32,7 +32,7 @@ TEXTS = {
 
 def small_size(components: Components) -> int:
     """Half the size of training, in pixels: quicker, and the loop is the same."""
-    return components.unet.config.sample_size * vae_scale_factor(components.vae) // 2
+    return components.unet.config.sample_size // 2 * vae_scale_factor(components.vae)
 
 
 def draw(components: Components, batch_size: int, size: int | None = None) -> torch.Tensor:
@@ -110,16 +110,9 @@ def test_every_latent_equals_the_pipelines(
         assert (step.prev_sample - theirs).abs().max() <= LARGEST_LATENT_DIFFERENCE
 
 
-def test_the_first_notebooks_own_scheduler(components, pipeline, use_scheduler) -> None:
+def test_the_first_notebooks_own_scheduler(components, pipeline, use_scheduler, k_lms) -> None:
     """K-LMS with SD's betas and the class's own spacing, not that of the model's config."""
-    scheduler = use_scheduler(
-        LMSDiscreteScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            num_train_timesteps=1000,
-        )
-    )
+    scheduler = use_scheduler(k_lms)
     latents = draw(components, 1)
     expected = run_pipeline(pipeline, latents, PROMPT, None, num_inference_steps=50)
     steps = denoise(components.unet, scheduler, latents, embed(components, PROMPT))
@@ -343,6 +336,41 @@ def test_a_step_may_be_experimented_with(components) -> None:
     assert weight.grad is not None
 
 
+@pytest.mark.parametrize("scheduler_class", [EulerAncestralDiscreteScheduler, DDPMScheduler])
+def test_the_seed_rules_the_noise_of_every_step(
+    components, pipeline, use_scheduler, scheduler_class
+) -> None:
+    """Schedulers that add fresh noise draw it from the seed, as the library's generator does."""
+    scheduler = use_scheduler(scheduler_class.from_config(components.scheduler.config))
+    state = torch.random.get_rng_state()
+    settings = {"num_inference_steps": 4, "show_progress": False, "scheduler": scheduler}
+    first, again, other = (
+        generate(components, PROMPT, seed=seed, **settings)[0] for seed in (5, 5, 6)
+    )
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert levels_apart(first, again).max() == 0
+    assert levels_apart(first, other).mean() > 1
+    generator = torch.Generator().manual_seed(5)
+    theirs = pipeline(PROMPT, generator=generator, num_inference_steps=4).images[0]
+    assert levels_apart(first, theirs).max() <= 1
+    pair = generate(components, [PROMPT] * 2, seed=[5, 6], **settings)
+    alone = generate(components, PROMPT, seed=[6], **settings)[0]
+    assert levels_apart(pair[1], alone).max() <= 1
+
+
+def test_without_a_generator_the_noise_of_every_step_is_still_repeatable(components) -> None:
+    scheduler = EulerAncestralDiscreteScheduler.from_config(components.scheduler.config)
+    latents = draw(components, 1, small_size(components))
+    embeddings = embed(components, PROMPT)
+    state = torch.random.get_rng_state()
+    (*_, first), (*_, again) = (
+        denoise(components.unet, scheduler, latents, embeddings, num_inference_steps=3)
+        for _ in range(2)
+    )
+    assert torch.equal(first.prev_sample, again.prev_sample)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 def test_same_seed_same_picture_other_seed_other_picture(components) -> None:
     size = small_size(components)
     settings = {"height": size, "width": size, "num_inference_steps": 4, "show_progress": False}
@@ -422,13 +450,13 @@ def roughness(image: Image.Image) -> float:
     return sum(float(np.abs(np.diff(levels, axis=axis)).mean()) for axis in (0, 1))
 
 
-def test_it_paints_something(components) -> None:
+def test_it_paints_something(components, k_lms) -> None:
     """Notebook 00's prompt and seed: neither noise, nor what the model paints without a prompt.
 
     Measured on the first model: 52 levels from the unconditional picture, and decoded noise is
     2.4 times as rough.
     """
-    settings = {"seed": 0, "scheduler": "K-LMS", "show_progress": False}
+    settings = {"seed": 0, "scheduler": k_lms, "show_progress": False}
     image = generate(components, PROMPT, **settings)[0]
     unconditional = generate(components, PROMPT, guidance_scale=0, **settings)[0]
     noise = tensor_to_images(decode_latents(components.vae, draw(components, 1)))[0]

@@ -106,6 +106,8 @@ def test_the_map_hangs_up_the_picture() -> None:
     ("call", "message"),
     [
         (lambda: show_images([]), "no picture"),
+        (lambda: show_images(torch.zeros(0, 3, 8, 8)), "no picture"),
+        (lambda: show_images(pictures(2), num_columns=-1), "num_columns must be a positive"),
         (lambda: show_images(pictures(2), titles=["one"]), "1 titles were given for 2"),
         (lambda: show_film_strip({"a": pictures(2), "b": pictures(3)}), r"lengths \[2, 3\]"),
         (lambda: show_film_strip({}), "equally long"),

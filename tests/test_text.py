@@ -1,10 +1,13 @@
 """Prompts to ids to embeddings, compared with the tokenizer, the encoder and the pipeline."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
 
+from sdhelpers import generate
 from sdhelpers.text import (
     PromptTooLongWarning,
     as_prompts,
@@ -120,22 +123,49 @@ def test_unknown_words_in_the_readers_own_spelling(components) -> None:
     tokenizer, text_encoder = components.tokenizer, components.text_encoder
     assert unknown_words(tokenizer, text_encoder, PROMPT) == []
     assert unknown_words(tokenizer, text_encoder, "") == []
-    prompt = "An Astronaut, with a Zeppelin & Qwertyish ZEPPELIN; a Zeppelin 馬"
-    expected = ["with", "Zeppelin", "Qwertyish", "ZEPPELIN", "馬"]
-    assert unknown_words(tokenizer, text_encoder, prompt) == expected
+    prompt = "An Astronaut's “Zeppelin” & Qwertyish-ZEPPELIN; a Zeppelin, don't: 馬 …"
+    expected = ["Zeppelin", "Qwertyish-ZEPPELIN", "don't", "馬"]
+    with silenced(components, "zeppelin qwertyish don 馬"):
+        assert unknown_words(tokenizer, text_encoder, prompt) == expected
 
 
 def test_unknown_words_are_those_without_an_embedding(components) -> None:
     """The rule is the model's own: give a word an embedding, and it is known."""
     tokenizer, text_encoder = components.tokenizer, components.text_encoder
-    assert unknown_words(tokenizer, text_encoder, "zeppelin") == ["zeppelin"]
-    rows = text_encoder.get_input_embeddings().weight
-    input_ids = tokenizer("zeppelin", add_special_tokens=False).input_ids
-    kept = rows[input_ids].detach().clone()
-    try:
-        with torch.no_grad():
-            rows[input_ids] = 0.1
+    with silenced(components, "horse zeppelin"):
+        assert unknown_words(tokenizer, text_encoder, "horse zeppelin") == ["horse", "zeppelin"]
+    assert unknown_words(tokenizer, text_encoder, "horse") == []
+    with silenced(components, "zeppelin", value=0.1):
         assert unknown_words(tokenizer, text_encoder, "zeppelin") == []
+
+
+@contextmanager
+def silenced(components, words: str, value: float = 0.0) -> Iterator[None]:
+    """Set the embedding rows of words to one value, and put them back."""
+    rows = components.text_encoder.get_input_embeddings().weight.data
+    input_ids = components.tokenizer(words, add_special_tokens=False).input_ids
+    kept = rows[input_ids].clone()
+    rows[input_ids] = value
+    try:
+        yield
     finally:
-        with torch.no_grad():
-            rows[input_ids] = kept
+        rows[input_ids] = kept
+
+
+@pytest.mark.parametrize("prompt", [["a", "b"], None, 3])
+def test_one_prompt_means_one(components, prompt) -> None:
+    for look in (
+        lambda: token_table(components.tokenizer, prompt),
+        lambda: find_lost_words(components.tokenizer, prompt),
+        lambda: unknown_words(components.tokenizer, components.text_encoder, prompt),
+    ):
+        with pytest.raises(ValueError, match="must be one string here"):
+            look()
+
+
+def test_the_warning_points_to_the_readers_line_however_deep(components) -> None:
+    prompt = "horse " * components.tokenizer.model_max_length
+    settings = {"num_inference_steps": 1, "height": 64, "width": 64, "show_progress": False}
+    with pytest.warns(PromptTooLongWarning) as caught:
+        generate(components, prompt, **settings)
+    assert [warning.filename for warning in caught] == [__file__]
