@@ -42,8 +42,17 @@ def open_lab(flags: list[str]) -> int:
             file=sys.stderr,
         )
         return 1
+    # Named by its path, JupyterLab would take the notebook's own folder for the root, and links
+    # to what lies beside it would break.
     root = notebook.parents[1]
-    command = [sys.executable, "-m", "jupyterlab", str(notebook.relative_to(root)), *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={root}",
+        f"--LabApp.default_url=/lab/tree/{notebook.relative_to(root).as_posix()}",
+        *flags,
+    ]
     # JupyterLab refuses to run as root unless told; in a container that is the only user.
     if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in flags:
         command.append("--allow-root")

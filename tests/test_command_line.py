@@ -121,9 +121,10 @@ def test_lab_opens_the_first_notebook(monkeypatch) -> None:
     assert main(["lab", "--no-browser", "--port", "9999"]) == 7  # waits through Ctrl-C
     ((command, cwd),) = calls
     assert command[:3] == [sys.executable, "-m", "jupyterlab"]
-    assert (Path(cwd) / command[3]).is_file()
-    assert command[4:7] == ["--no-browser", "--port", "9999"]
-    assert find_notebook() == Path(cwd) / command[3]
+    assert command[3] == f"--ServerApp.root_dir={cwd}"
+    path = command[4].removeprefix("--LabApp.default_url=/lab/tree/")
+    assert find_notebook() == Path(cwd) / path
+    assert command[5:8] == ["--no-browser", "--port", "9999"]
 
 
 def test_lab_without_notebooks_says_where_they_are(monkeypatch, capsys) -> None:
