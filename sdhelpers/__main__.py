@@ -32,7 +32,8 @@ def open_lab(flags: list[str]) -> int:
         flags: options of JupyterLab, such as `--no-browser`, passed on as they are.
 
     Returns:
-        JupyterLab's exit status; 1, with a message, if the notebooks are not there.
+        JupyterLab's exit status; 1, with a message, if the notebooks are not there. On Linux and
+        macOS this process becomes JupyterLab, so that nothing is returned.
     """
     notebook = find_notebook()
     if notebook is None:
@@ -56,12 +57,15 @@ def open_lab(flags: list[str]) -> int:
     # JupyterLab refuses to run as root unless told; in a container that is the only user.
     if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in flags:
         command.append("--allow-root")
-    server = subprocess.Popen(command, cwd=root)
+    os.chdir(root)
+    if os.name == "posix":
+        os.execv(sys.executable, command)  # become JupyterLab: signals go where they should
+    server = subprocess.Popen(command)
     while True:
         try:
             return server.wait()
         except KeyboardInterrupt:
-            pass  # Ctrl-C reaches JupyterLab, too: it asks, and shuts its kernels down in peace
+            pass  # Ctrl-C reaches JupyterLab, too, which shuts its kernels down in peace
 
 
 def find_notebook() -> Path | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import sdhelpers
+from sdhelpers import __main__ as launcher
 from sdhelpers import checkup
 from sdhelpers.__main__ import find_notebook, main
 
@@ -103,12 +104,20 @@ def test_low_memory_and_small_disk(monkeypatch) -> None:
     assert not findings["disk"].repair
 
 
-def test_lab_opens_the_first_notebook(monkeypatch) -> None:
-    calls = []
+@pytest.mark.parametrize("os_name", ["posix", "nt"])
+def test_lab_opens_the_first_notebook(monkeypatch, os_name: str) -> None:
+    commands = []
+
+    class Left(BaseException):
+        """Raised where the process would become another one."""
+
+    def execv(program, command):
+        commands.append(command)
+        raise Left
 
     class Server:
-        def __init__(self, command, cwd):
-            calls.append((command, cwd))
+        def __init__(self, command):
+            commands.append(command)
             self.interruptions = 2
 
         def wait(self):
@@ -117,14 +126,28 @@ def test_lab_opens_the_first_notebook(monkeypatch) -> None:
                 raise KeyboardInterrupt
             return 7
 
-    monkeypatch.setattr(subprocess, "Popen", Server)
-    assert main(["lab", "--no-browser", "--port", "9999"]) == 7  # waits through Ctrl-C
-    ((command, cwd),) = calls
+    here = Path.cwd()
+    monkeypatch.setattr(launcher.os, "execv", execv, raising=False)
+    monkeypatch.setattr(launcher.os, "chdir", lambda root: None)
+    monkeypatch.setattr(launcher.subprocess, "Popen", Server)
+    first = find_notebook()
+    monkeypatch.setattr(launcher, "find_notebook", lambda: first)
+    monkeypatch.setattr(launcher.os, "name", os_name)
+    try:
+        if os_name == "posix":
+            with pytest.raises(Left):
+                main(["lab", "--no-browser", "--port", "9999"])
+        else:  # there it waits through Ctrl-C
+            assert main(["lab", "--no-browser", "--port", "9999"]) == 7
+    finally:
+        monkeypatch.undo()
+    (command,) = commands
+    root, path = command[3].split("=")[1], command[4].split("=")[1]
     assert command[:3] == [sys.executable, "-m", "jupyterlab"]
-    assert command[3] == f"--ServerApp.root_dir={cwd}"
-    path = command[4].removeprefix("--LabApp.default_url=/lab/tree/")
-    assert find_notebook() == Path(cwd) / path
+    assert command[3].startswith("--ServerApp.root_dir=")
+    assert Path(root) / path.removeprefix("/lab/tree/") == first
     assert command[5:8] == ["--no-browser", "--port", "9999"]
+    assert Path.cwd() == here
 
 
 def test_lab_without_notebooks_says_where_they_are(monkeypatch, capsys) -> None:
