@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 LARGEST_WHEEL = 45e6  # bytes
@@ -129,3 +130,16 @@ def test_continuous_integration_runs_the_readmes_commands() -> None:
     assert len(windows) == 5
     for command in windows:
         assert command in readme, f"the README does not say: {command}"
+
+
+def test_the_readmes_examples_run(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Both of them, one after the other, as a reader would."""
+    examples = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    assert len(examples) == 2
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for example in examples:
+        exec(compile(example, "README.md", "exec"), names)
+    assert Image.open("castle.png").size == names["image"].size
+    printed = capsys.readouterr().out.split("\n")
+    assert len(printed) > 50
