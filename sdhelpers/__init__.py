@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from sdhelpers.components import TINY_SD as TINY_SD
     from sdhelpers.components import Components as Components
     from sdhelpers.components import load_components as load_components
-    from sdhelpers.components import pick_device as pick_device
-    from sdhelpers.components import pick_dtype as pick_dtype
+    from sdhelpers.device import pick_device as pick_device
+    from sdhelpers.device import pick_dtype as pick_dtype
     from sdhelpers.sampling import denoise as denoise
     from sdhelpers.sampling import generate as generate
 
@@ -27,8 +27,8 @@ _HOMES = {
     "doctor": "checkup",
     "generate": "sampling",
     "load_components": "components",
-    "pick_device": "components",
-    "pick_dtype": "components",
+    "pick_device": "device",
+    "pick_dtype": "device",
 }
 
 __all__ = sorted(_HOMES)

@@ -95,7 +95,7 @@ def _examine_device() -> list[Finding]:
     try:
         import torch
 
-        from sdhelpers.components import pick_device, pick_dtype
+        from sdhelpers.device import pick_device, pick_dtype
 
         device = pick_device()
     except (ImportError, OSError, ValueError) as error:

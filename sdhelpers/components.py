@@ -1,6 +1,5 @@
-"""Which model, on which device, in which precision; and its five parts, loaded."""
+"""Which model, and its five parts, loaded. `pick_device` and `doctor` can be had here, too."""
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,9 @@ import torch
 from packaging.version import Version
 
 from sdhelpers.checkup import doctor as doctor
+from sdhelpers.device import check_dtype, make_device
+from sdhelpers.device import pick_device as pick_device
+from sdhelpers.device import pick_dtype as pick_dtype
 from sdhelpers.model_folder import PARTS, TINY_SD, find_model_problems
 
 if TYPE_CHECKING:
@@ -30,35 +32,6 @@ class Components(NamedTuple):
     unet: "UNet2DConditionModel"
     vae: "AutoencoderKL"
     scheduler: "SchedulerMixin"
-
-
-def pick_device() -> torch.device:
-    """Give the fastest device here: an NVIDIA or AMD GPU, an Apple GPU, or the CPU.
-
-    The environment variable SDHELPERS_DEVICE overrides it, for example with "cpu".
-
-    Raises:
-        ValueError: if that variable names no device.
-    """
-    chosen = os.environ.get("SDHELPERS_DEVICE")
-    if chosen:
-        return _make_device(chosen)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def pick_dtype(device: torch.device | str) -> torch.dtype:
-    """Give the precision that suits a device.
-
-    Args:
-        device: a device or its name.
-
-    Returns:
-        float16 on cuda, where it is faster and halves the memory; float32 on the CPU, where it
-        is neither, and on mps, where half precision overflows in some operations.
-    """
-    return torch.float16 if torch.device(device).type == "cuda" else torch.float32
 
 
 def load_components(
@@ -83,9 +56,9 @@ def load_components(
             is neither a folder nor an id, or if the device cannot compute in the dtype.
         OSError: the libraries' own error if the hub cannot be asked, with a note on what to do.
     """
-    device = pick_device() if device is None else _make_device(device)
+    device = pick_device() if device is None else make_device(device)
     dtype = pick_dtype(device) if dtype is None else dtype
-    _check_dtype(device, dtype)
+    check_dtype(device, dtype)
     folder = _find_folder(model)
     if folder is not None:
         with _hidden_progress_bars():
@@ -149,29 +122,6 @@ def _find_folder(model: str | Path) -> Path | None:
             "The built-in model comes back with a fresh installation of sdhelpers."
         )
     return folder
-
-
-def _make_device(device: torch.device | str) -> torch.device:
-    """Give a device by its name, or raise a ValueError that lists some."""
-    try:
-        return torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"There is no device {device!r}. Say 'cpu', 'cuda', 'cuda:1' or 'mps', or leave it out."
-        ) from error
-
-
-def _check_dtype(device: torch.device, dtype: torch.dtype) -> None:
-    """Raise a ValueError unless the device can run a small network in this precision."""
-    try:
-        values = torch.ones((1, 4, 4, 4), device=device, dtype=dtype)
-        values = torch.nn.functional.conv2d(values, values[:, :, :3, :3])
-        torch.nn.functional.scaled_dot_product_attention(values, values, values)
-    except (RuntimeError, TypeError, AssertionError) as error:
-        raise ValueError(
-            f"The device {str(device)!r} cannot run these networks in {dtype}: {error} "
-            "Leave dtype and device out, or use dtype=torch.float32 and device='cpu'."
-        ) from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from sdhelpers import TINY_SD, generate, load_components, pick_device, pick_dtype
-from sdhelpers.components import _check_dtype
+from sdhelpers.device import check_dtype
 from sdhelpers.model_folder import PARTS, find_model_problems
 from tests.conftest import PROMPT
 
@@ -139,7 +139,7 @@ def test_half_precision_where_it_cannot_be_computed(monkeypatch) -> None:
 
 def test_a_dtype_for_no_network() -> None:
     with pytest.raises(ValueError, match=r"dtype=torch\.float32"):
-        _check_dtype(torch.device("cpu"), torch.int64)
+        check_dtype(torch.device("cpu"), torch.int64)
 
 
 def test_a_whole_folder_has_no_problems() -> None:

@@ -140,6 +140,7 @@ def test_the_readmes_examples_run(tmp_path: Path, monkeypatch, capsys) -> None:
     names: dict = {}
     for example in examples:
         exec(compile(example, "README.md", "exec"), names)
-    assert Image.open("castle.png").size == names["image"].size
+    with Image.open("castle.png") as saved:
+        assert saved.size == names["image"].size
     printed = capsys.readouterr().out.split("\n")
     assert len(printed) > 50

@@ -1,0 +1,57 @@
+"""Which device, and in which precision."""
+
+import os
+
+import torch
+
+
+def pick_device() -> torch.device:
+    """Give the fastest device here: an NVIDIA or AMD GPU, an Apple GPU, or the CPU.
+
+    The environment variable SDHELPERS_DEVICE overrides it, for example with "cpu".
+
+    Raises:
+        ValueError: if that variable names no device.
+    """
+    chosen = os.environ.get("SDHELPERS_DEVICE")
+    if chosen:
+        return make_device(chosen)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def pick_dtype(device: torch.device | str) -> torch.dtype:
+    """Give the precision that suits a device.
+
+    Args:
+        device: a device or its name.
+
+    Returns:
+        float16 on cuda, where it is faster and halves the memory; float32 on the CPU, where it
+        is neither, and on mps, where half precision overflows in some operations.
+    """
+    return torch.float16 if torch.device(device).type == "cuda" else torch.float32
+
+
+def make_device(device: torch.device | str) -> torch.device:
+    """Give a device by its name, or raise a ValueError that lists some."""
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"There is no device {device!r}. Say 'cpu', 'cuda', 'cuda:1' or 'mps', or leave it out."
+        ) from error
+
+
+def check_dtype(device: torch.device, dtype: torch.dtype) -> None:
+    """Raise a ValueError unless the device can run a small network in this precision."""
+    try:
+        values = torch.ones((1, 4, 4, 4), device=device, dtype=dtype)
+        values = torch.nn.functional.conv2d(values, values[:, :, :3, :3])
+        torch.nn.functional.scaled_dot_product_attention(values, values, values)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise ValueError(
+            f"The device {str(device)!r} cannot run these networks in {dtype}: {error} "
+            "Leave dtype and device out, or use dtype=torch.float32 and device='cpu'."
+        ) from error
