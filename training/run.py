@@ -112,12 +112,13 @@ class Run:
         self.history = state["history"]
         self.accelerator.print(f"resuming {path} after step {self.step}")
 
-    def train(self, compute_loss, show_samples):
+    def train(self, compute_loss, show_samples=None):
         """Train until the budget is spent.
 
         Args:
             compute_loss: see `loop.training_steps`.
-            show_samples: function (averaged model, path of a PNG to write), called now and then.
+            show_samples: function (averaged model, path of a PNG to write), called now and then;
+                None where a stage has nothing to show.
 
         Returns:
             torch.nn.Module: the averaged model.
@@ -140,11 +141,13 @@ class Run:
             self.step, self.seconds = training_step.step, training_step.seconds
             progress.add(training_step)
             is_last = training_step.share >= 1
-            if report_due() or is_last:
+            is_early = self.step.bit_count() == 1  # steps 1, 2, 4, 8, ...
+            if report_due() or is_early or is_last:
                 self.accelerator.print(progress.report(training_step), flush=True)
             if checkpoint_due() or is_last:
                 self.save()
-            if (samples_due() or is_last) and self.accelerator.is_main_process:
+            is_shown = show_samples is not None and self.accelerator.is_main_process
+            if is_shown and (samples_due() or is_last):
                 show_samples(self.ema.module, self.folder / f"samples_{self.step:06d}.png")
         self.accelerator.wait_for_everyone()
         return self.ema.module
