@@ -4,6 +4,7 @@ Run: python -m training.export --out sdhelpers/tiny_sd
 """
 
 import argparse
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -39,7 +40,7 @@ def export(folder, out):
 
 def compressed_megabytes(folder):
     """Return the size of a folder's files in a zip archive, which a wheel is, in 10^6 bytes."""
-    with zipfile.ZipFile(Path(folder).with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(Path(folder).rglob("*")):
             archive.write(path, path.relative_to(folder))
         return sum(entry.compress_size for entry in archive.infolist()) / 1e6

@@ -49,6 +49,9 @@ def recolour(sprite, colour, part):
 
     Returns:
         PIL RGBA, a new picture.
+
+    Raises:
+        ValueError: if no pixel belongs to that part.
     """
     rgba = np.asarray(sprite).astype(np.float32)
     rgb, opacity = rgba[..., :3], rgba[..., 3]
@@ -63,8 +66,11 @@ def recolour(sprite, colour, part):
         window = sum(np.roll(counts, shift) for shift in range(-8, 9))
         distance = np.abs((hue - window.argmax() + 128) % 256 - 128)
         mask = np.clip((30 - distance) / 8, 0, 1) * np.clip((saturation - 40) / 25, 0, 1)
+    is_repainted = (mask > 0.5) & (opacity > 128)
+    if not is_repainted.any():
+        raise ValueError(f"the sprite has no {part!r} pixels to make {colour}; use the other part")
     light = rgb @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    shade = light / np.median(light[(mask > 0.5) & (opacity > 128)])
+    shade = light / np.median(light[is_repainted])
     target = np.array(COLOURS[colour], dtype=np.float32)
     dark = target * np.minimum(shade, 1)[..., None] ** 0.8
     painted = dark + (255 - target) * np.clip(shade - 1, 0, 1)[..., None] * 0.6
