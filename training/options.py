@@ -19,7 +19,7 @@ class RunOptions:
     Attributes:
         folder: where all stages of the run keep their files.
         num_steps, minutes: the budget; exactly one of them is given.
-        precision: "no" (float32), "bf16", "fp16", or "auto": bf16 where it is faster.
+        precision: "no" (float32), "bf16", or "auto": bf16 where it is faster.
         use_compile: whether torch.compile translates the model first.
     """
 
@@ -42,7 +42,7 @@ def add_run_arguments(parser):
 def add_shared_arguments(parser):
     """Give a parser the options that every stage takes: folder, precision, settings."""
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="the run's files")
-    parser.add_argument("--precision", choices=("auto", "no", "bf16", "fp16"), default="auto")
+    parser.add_argument("--precision", choices=("auto", "no", "bf16"), default="auto")
     parser.add_argument("--smoke", action="store_true", help="tiny settings: does it run at all?")
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="NAME=VALUE", help="change entries of settings.py"
@@ -84,7 +84,7 @@ def choose_precision(precision):
     if precision != "auto":
         return precision
     if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "no"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
     is_faster = seconds_per_convolution(torch.bfloat16) < seconds_per_convolution(torch.float32)
     return "bf16" if is_faster else "no"
 

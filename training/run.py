@@ -58,7 +58,11 @@ class Run:
         self.model = model.to(accelerator.device, memory_format=torch.channels_last)
         self.ema = make_ema(self.model, settings.ema_decay)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
+            self.model.parameters(),
+            settings.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.01,
+            fused=True,
         )
         self.step, self.seconds, self.history = 0, 0.0, []
         self.restore()

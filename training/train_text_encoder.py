@@ -156,8 +156,7 @@ def make_compute_loss(latents, input_ids, settings, accelerator, eos_token_id):
 def train_text_encoder(settings, options):
     """Train the text encoder into `options.folder / "text_encoder"`.
 
-    Returns:
-        str: a line that says how many embedding rows are in use.
+    At the end it prints how many rows of the embedding are in use.
     """
     accelerator = make_accelerator(options.precision)
     tokenizer = load_tokenizer()
@@ -171,10 +170,9 @@ def train_text_encoder(settings, options):
         mean * scaling_factor, input_ids, settings, accelerator, tokenizer.eos_token_id
     )
     averaged = run.train(compute_loss)
-    if not accelerator.is_main_process:
-        return ""
-    averaged.text_encoder.save_pretrained(run.folder / "model")
-    return f"{len(used_ids)} of {len(tokenizer)} embedding rows in use"
+    if accelerator.is_main_process:
+        averaged.text_encoder.save_pretrained(run.folder / "model")
+        print(f"{len(used_ids)} of {len(tokenizer)} embedding rows in use")
 
 
 def main():
@@ -182,7 +180,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     add_run_arguments(parser)
     arguments = parser.parse_args()
-    print(train_text_encoder(read_settings(arguments, "text_encoder"), read_options(arguments)))
+    train_text_encoder(read_settings(arguments, "text_encoder"), read_options(arguments))
 
 
 if __name__ == "__main__":

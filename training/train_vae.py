@@ -164,19 +164,10 @@ def finish(autoencoder, pictures, folder):
     return f"PSNR {psnr:.2f} dB  scaling_factor {scaling_factor:.4f}  channel std {channels}"
 
 
-def main():
-    """Train the VAE as the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_run_arguments(parser)
-    arguments = parser.parse_args()
-    print(train_vae(read_settings(arguments, "vae"), read_options(arguments)))
-
-
 def train_vae(settings, options):
     """Train the VAE into `options.folder / "vae"`.
 
-    Returns:
-        str: a line with PSNR on held-out scenes and the spread of the latents.
+    At the end it prints the PSNR on held-out scenes and the spread of the latents.
     """
     accelerator = make_accelerator(options.precision)
     torch.manual_seed(settings.seed)
@@ -187,9 +178,16 @@ def train_vae(settings, options):
         make_compute_loss(pictures, settings, accelerator),
         lambda model, path: show_reconstructions(model, held_out[:NUM_SHOWN], path),
     )
-    if not accelerator.is_main_process:
-        return ""
-    return finish(averaged, held_out, run.folder / "model")
+    if accelerator.is_main_process:
+        print(finish(averaged, held_out, run.folder / "model"))
+
+
+def main():
+    """Train the VAE as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_run_arguments(parser)
+    arguments = parser.parse_args()
+    train_vae(read_settings(arguments, "vae"), read_options(arguments))
 
 
 if __name__ == "__main__":
