@@ -3,9 +3,12 @@
 Run: python -m training.cache_latents
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from diffusers import AutoencoderKL
@@ -17,16 +20,23 @@ from training.checkpoints import write_atomically
 from training.data import bytes_to_pixel_values, render_batches
 from training.options import add_shared_arguments, make_accelerator, read_settings
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from accelerate import Accelerator
+
+    from training.settings import CacheSettings
+
 # The true CLIP vocabulary, which ships with the package; its files are data, not code.
 TOKENIZER_FOLDER = Path(__file__).parents[1] / "sdhelpers" / "tiny_sd" / "tokenizer"
 
 
-def load_tokenizer():
+def load_tokenizer() -> CLIPTokenizer:
     """Load the CLIP tokenizer."""
     return CLIPTokenizer.from_pretrained(TOKENIZER_FOLDER)
 
 
-def tokenize(tokenizer, captions):
+def tokenize(tokenizer: CLIPTokenizer, captions: Iterable[str]) -> torch.Tensor:
     """Turn captions into input_ids, (N, 77) int64, padded as Stable Diffusion does."""
     return tokenizer(
         list(captions),
@@ -38,7 +48,13 @@ def tokenize(tokenizer, captions):
 
 
 @torch.inference_mode()
-def encode_shard(vae, tokenizer, seeds, settings, accelerator):
+def encode_shard(
+    vae: AutoencoderKL,
+    tokenizer: CLIPTokenizer,
+    seeds: range,
+    settings: CacheSettings,
+    accelerator: Accelerator,
+) -> dict[str, torch.Tensor]:
     """Render and encode the scenes of one file.
 
     Returns:
@@ -56,12 +72,12 @@ def encode_shard(vae, tokenizer, seeds, settings, accelerator):
     return {name: torch.cat(tensors) for name, tensors in parts.items()}
 
 
-def shard_path(folder, first_seed, count):
+def shard_path(folder: Path, first_seed: int, count: int) -> Path:
     """Return the path of one file of the cache."""
     return folder / "latents" / f"{first_seed}_{count}.safetensors"
 
 
-def cache_latents(settings, folder, precision="auto"):
+def cache_latents(settings: CacheSettings, folder: Path, precision: str = "auto") -> None:
     """Write every file of the cache that is not there yet; several processes share the work.
 
     Args:
@@ -89,7 +105,7 @@ def cache_latents(settings, folder, precision="auto"):
     accelerator.wait_for_everyone()
 
 
-def load_latents(folder):
+def load_latents(folder: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
     """Load the whole cache.
 
     Returns:
@@ -116,7 +132,7 @@ def load_latents(folder):
     return *joined, factors.pop()
 
 
-def main():
+def main() -> None:
     """Write the cache as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_shared_arguments(parser)

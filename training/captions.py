@@ -1,6 +1,15 @@
 """From the facts of a scene to its caption: articles, plurals, synonyms, word order."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from training.nouns import SYNONYMS
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from training.facts import Facts, Thing
 
 NUMBER_WORDS = {2: "two", 3: "three"}
 IRREGULAR_PLURALS = {
@@ -27,7 +36,7 @@ STYLE_OPENINGS = {
 }
 
 
-def with_article(phrase):
+def with_article(phrase: str) -> str:
     """Put "a" or "an" before a phrase, by its first sound."""
     if not phrase:
         raise ValueError("an empty phrase has no article; give at least one word")
@@ -35,7 +44,7 @@ def with_article(phrase):
     return f"{'an' if vowel else 'a'} {phrase}"
 
 
-def plural(noun):
+def plural(noun: str) -> str:
     """Return the plural of a noun of the vocabulary or of a synonym."""
     if noun in IRREGULAR_PLURALS:
         return IRREGULAR_PLURALS[noun]
@@ -44,7 +53,7 @@ def plural(noun):
     return f"{noun}s"
 
 
-def thing_phrase(thing, random):
+def thing_phrase(thing: Thing, random: Random) -> str:
     """Describe one `Thing`: "a blue horse", "two cats", "a panda wearing a crown"."""
     word = thing.noun
     if word in SYNONYMS and random.random() < 0.3:
@@ -56,7 +65,7 @@ def thing_phrase(thing, random):
     return f"{phrase} wearing a crown" if thing.has_crown else phrase
 
 
-def background_phrase(facts):
+def background_phrase(facts: Facts) -> str:
     """Describe the background: " on a blue background", " in the snow", or nothing."""
     if not facts.says_background:
         return ""
@@ -65,7 +74,7 @@ def background_phrase(facts):
     return f" on {with_article(facts.background)} background"
 
 
-def make_caption(facts, random):
+def make_caption(facts: Facts, random: Random) -> str:
     """Write the caption of a scene.
 
     Args:

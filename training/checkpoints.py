@@ -1,12 +1,18 @@
 """Checkpoints that survive a kill at any moment: written beside, then renamed into place."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def write_atomically(path, write):
+
+def write_atomically(path: Path | str, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that its name always means a complete one, the old or the new.
 
     Args:
@@ -23,12 +29,12 @@ def write_atomically(path, write):
     os.replace(unfinished, path)
 
 
-def save_checkpoint(path, state):
+def save_checkpoint(path: Path | str, state: dict[str, Any]) -> None:
     """Save a nested dict of tensors and plain values, atomically."""
     write_atomically(path, lambda file: torch.save(state, file))
 
 
-def load_checkpoint(path):
+def load_checkpoint(path: Path | str) -> dict[str, Any] | None:
     """Load a checkpoint onto the CPU.
 
     Returns:

@@ -17,7 +17,7 @@ from training.options import DEFAULT_FOLDER
 from training.sample import make_pipeline
 
 
-def export(folder, out):
+def export(folder: Path, out: Path) -> None:
     """Write the trained parts of a run as one folder that every diffusers pipeline loads.
 
     Args:
@@ -38,7 +38,7 @@ def export(folder, out):
     config_path.write_text(json.dumps(config, indent=2) + "\n")
 
 
-def compressed_megabytes(folder):
+def compressed_megabytes(folder: Path | str) -> float:
     """Return the size of a folder's files in a zip archive, which a wheel is, in 10^6 bytes."""
     with zipfile.ZipFile(io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(Path(folder).rglob("*")):
@@ -46,7 +46,7 @@ def compressed_megabytes(folder):
         return sum(entry.compress_size for entry in archive.infolist()) / 1e6
 
 
-def main():
+def main() -> None:
     """Export the run that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="the run's files")

@@ -1,8 +1,14 @@
 """What is in a scene: objects, relation, colours, background, style; and what is held out."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from training.nouns import ANY_COLOUR, HEADS, MOUNTS, NOUNS, RECOLOURABLE, RIDERS
+
+if TYPE_CHECKING:
+    from random import Random
 
 OBJECT_COLOURS = ["red", "orange", "yellow", "green", "blue", "purple", "pink", "black", "white"]
 BACKGROUND_COLOURS = (
@@ -126,12 +132,12 @@ class Facts:
     says_style: bool = True
 
     @property
-    def is_place(self):
+    def is_place(self) -> bool:
         """Whether the background is a place rather than a plain colour."""
         return self.background in PLACES
 
 
-def is_held_out(facts):
+def is_held_out(facts: Facts) -> bool:
     """Say whether a scene contains a combination that training must never see."""
     nouns = tuple(thing.noun for thing in facts.things)
     pairs = {frozenset(pair) for pair in HELD_OUT_PAIRS}
@@ -143,7 +149,7 @@ def is_held_out(facts):
     )
 
 
-def draw_thing(noun, is_coloured, random, **properties):
+def draw_thing(noun: str, is_coloured: bool, random: Random, **properties: int | bool) -> Thing:
     """Choose a noun's colour and whether the caption will name it."""
     if noun not in RECOLOURABLE or not is_coloured:
         return Thing(noun, **properties)
@@ -154,7 +160,9 @@ def draw_thing(noun, is_coloured, random, **properties):
     return Thing(noun, **properties)
 
 
-def draw_things(kind, is_coloured, random):
+def draw_things(
+    kind: str, is_coloured: bool, random: Random
+) -> tuple[tuple[Thing, ...], str | None]:
     """Choose the objects of one kind of scene and how they relate.
 
     Returns:
@@ -175,7 +183,7 @@ def draw_things(kind, is_coloured, random):
     return tuple(draw_thing(noun, is_coloured, random) for noun in nouns), relation
 
 
-def draw_background(things, random):
+def draw_background(things: tuple[Thing, ...], random: Random) -> str:
     """Choose a place or a plain colour in front of which none of the objects vanishes."""
     colours = {thing.colour for thing in things}
     taken = colours.union(*(LOOKS_ALIKE.get(colour, ()) for colour in colours))
@@ -183,7 +191,7 @@ def draw_background(things, random):
     return random.choice([background for background in backgrounds if background not in taken])
 
 
-def draw_facts(random):
+def draw_facts(random: Random) -> Facts:
     """Choose the facts of a training scene, never a held-out combination.
 
     Args:

@@ -1,15 +1,26 @@
 """The training loop, as a generator: it takes steps; who iterates decides what else happens."""
 
+from __future__ import annotations
+
 import itertools
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from training.plan import Plan
+
 # No unit. Larger gradients are scaled down to this norm: one odd batch can't undo an hour.
 MAX_GRADIENT_NORM = 1.0
+# (model, step, share of the budget spent) -> (scalar loss, further figures).
+ComputeLoss = Callable[[torch.nn.Module, int, float], tuple[torch.Tensor, dict[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -29,18 +40,26 @@ class TrainingStep:
     seconds: float
     share: float
     loss: float
-    metrics: dict
+    metrics: dict[str, float]
     learning_rate: float
 
 
-def agree_on(value, accelerator):
+def agree_on(value: float, accelerator: Accelerator) -> float:
     """Return the main process's value on every process."""
     if accelerator.num_processes == 1:
         return value
     return broadcast_object_list([value])[0]
 
 
-def training_steps(accelerator, model, optimizer, compute_loss, plan, step=0, seconds=0.0):
+def training_steps(
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    compute_loss: ComputeLoss,
+    plan: Plan,
+    step: int = 0,
+    seconds: float = 0.0,
+) -> Iterator[TrainingStep]:
     """Take optimiser steps until the budget is spent, yielding after each.
 
     Args:
@@ -75,7 +94,7 @@ def training_steps(accelerator, model, optimizer, compute_loss, plan, step=0, se
         yield TrainingStep(index + 1, seconds, share, loss.item(), metrics, learning_rate)
 
 
-def make_step_generator(seed, step, process_index=0):
+def make_step_generator(seed: int, step: int, process_index: int = 0) -> torch.Generator:
     """Return the source of all chance of one step on one process.
 
     It depends on nothing else, so the step number in a checkpoint *is* the random state.

@@ -6,7 +6,9 @@ alphas_cumprod[t] = abar_t      latents = x_0      noise = eps      noisy_latent
 import torch
 
 
-def make_alphas_cumprod(num_train_timesteps, beta_start, beta_end):
+def make_alphas_cumprod(
+    num_train_timesteps: int, beta_start: float, beta_end: float
+) -> torch.Tensor:
     """Return Stable Diffusion's "scaled linear" schedule: the root of beta grows evenly.
 
     Returns:
@@ -16,7 +18,9 @@ def make_alphas_cumprod(num_train_timesteps, beta_start, beta_end):
     return (1 - betas).cumprod(0)
 
 
-def add_noise(latents, noise, alphas_cumprod_t):
+def add_noise(
+    latents: torch.Tensor, noise: torch.Tensor, alphas_cumprod_t: torch.Tensor
+) -> torch.Tensor:
     """Mix latents with noise: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
 
     Args:
@@ -30,7 +34,7 @@ def add_noise(latents, noise, alphas_cumprod_t):
     return share.sqrt() * latents + (1 - share).sqrt() * noise
 
 
-def snr_weights(alphas_cumprod_t, gamma):
+def snr_weights(alphas_cumprod_t: torch.Tensor, gamma: float | None) -> torch.Tensor:
     """Return the weight of each row's loss, min(SNR, gamma) / SNR; all 1 where gamma is None.
 
     Nearly clean latents (high signal-to-noise ratio) give small, easy losses that matter little
@@ -44,12 +48,14 @@ def snr_weights(alphas_cumprod_t, gamma):
     return snr.clamp(max=gamma) / snr
 
 
-def noise_prediction_errors(noise_pred, noise):
+def noise_prediction_errors(noise_pred: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """Return the mean squared error of each row, (B,)."""
     return (noise_pred - noise).square().mean((1, 2, 3))
 
 
-def mean_per_bin(errors, timesteps, num_train_timesteps, num_bins):
+def mean_per_bin(
+    errors: torch.Tensor, timesteps: torch.Tensor, num_train_timesteps: int, num_bins: int
+) -> dict[str, float]:
     """Average errors over bins of the noise level.
 
     Returns:

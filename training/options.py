@@ -1,13 +1,19 @@
 """What the command line decides about a run: budget, folder, precision, changed settings."""
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
 
-from training.settings import REAL_SETTINGS, SMOKE_SETTINGS, override
+from training.settings import REAL_SETTINGS, SMOKE_SETTINGS, StageSettings, override
+
+if TYPE_CHECKING:
+    import argparse
 
 DEFAULT_FOLDER = Path("runs/tiny")
 
@@ -30,7 +36,7 @@ class RunOptions:
     use_compile: bool = False
 
 
-def add_run_arguments(parser):
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a parser the options that every training stage takes."""
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=float, help="training time, stops left out")
@@ -39,7 +45,7 @@ def add_run_arguments(parser):
     add_shared_arguments(parser)
 
 
-def add_shared_arguments(parser):
+def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a parser the options that every stage takes: folder, precision, settings."""
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="the run's files")
     parser.add_argument("--precision", choices=("auto", "no", "bf16"), default="auto")
@@ -49,13 +55,13 @@ def add_shared_arguments(parser):
     )
 
 
-def read_settings(arguments, stage):
+def read_settings(arguments: argparse.Namespace, stage: str) -> StageSettings:
     """Return a stage's settings as the command line wants them."""
     settings = (SMOKE_SETTINGS if arguments.smoke else REAL_SETTINGS)[stage]
     return override(settings, arguments.set)
 
 
-def read_options(arguments):
+def read_options(arguments: argparse.Namespace) -> RunOptions:
     """Return the `RunOptions` of a command line parsed with `add_run_arguments`."""
     return RunOptions(
         arguments.folder,
@@ -66,7 +72,7 @@ def read_options(arguments):
     )
 
 
-def seconds_per_convolution(dtype, repeats=5):
+def seconds_per_convolution(dtype: torch.dtype, repeats: int = 5) -> float:
     """Time a convolution like the VAE's on the CPU, forward and backward, in seconds."""
     layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)
     values = torch.zeros(8, 64, 32, 32).to(memory_format=torch.channels_last)
@@ -79,7 +85,7 @@ def seconds_per_convolution(dtype, repeats=5):
     return best
 
 
-def choose_precision(precision):
+def choose_precision(precision: str) -> str:
     """Turn "auto" into "bf16" where bfloat16 is faster and "no" elsewhere."""
     if precision != "auto":
         return precision
@@ -89,6 +95,6 @@ def choose_precision(precision):
     return "bf16" if is_faster else "no"
 
 
-def make_accelerator(precision):
+def make_accelerator(precision: str) -> Accelerator:
     """Return the accelerator of a run, in the precision that suits the machine."""
     return Accelerator(mixed_precision=choose_precision(precision))

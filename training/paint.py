@@ -1,12 +1,18 @@
 """Paint the parts of a scene with numpy and Pillow: colours, places, styles, pasted sprites."""
 
+from __future__ import annotations
+
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 from training.nouns import RECOLOURED_PART
 from training.sprites import load_sprite
+
+if TYPE_CHECKING:
+    from random import Random
 
 # Pixels: the width and height of a scene, eight times the latents' 16.
 IMAGE_SIZE = 128
@@ -39,7 +45,7 @@ PLACE_COLOURS = {
 }
 
 
-def recolour(sprite, colour, part):
+def recolour(sprite: Image.Image, colour: str, part: str) -> Image.Image:
     """Give part of a sprite a new colour, keeping its light and shade.
 
     Args:
@@ -79,20 +85,22 @@ def recolour(sprite, colour, part):
 
 
 @lru_cache(maxsize=512)
-def coloured_sprite(noun, colour):
+def coloured_sprite(noun: str, colour: str | None) -> Image.Image:
     """Return a noun's sprite in a colour (None: its own); shared, not to be changed."""
     sprite = load_sprite(noun)
     return sprite if colour is None else recolour(sprite, colour, RECOLOURED_PART[noun])
 
 
-def resize_to_fit(sprite, height, max_width=0.9 * IMAGE_SIZE):
+def resize_to_fit(
+    sprite: Image.Image, height: float, max_width: float = 0.9 * IMAGE_SIZE
+) -> Image.Image:
     """Scale a sprite to a height in pixels, or less where it would be too wide."""
     scale = min(height / sprite.height, max_width / sprite.width)
     size = (max(1, round(sprite.width * scale)), max(1, round(sprite.height * scale)))
     return sprite.resize(size, Image.Resampling.LANCZOS)
 
 
-def paint_place(place, random):
+def paint_place(place: str, random: Random) -> np.ndarray:
     """Paint one of the nine places; the horizon, the stars and the sun move with the seed.
 
     Returns:
@@ -123,7 +131,7 @@ def paint_place(place, random):
     return pixels
 
 
-def paint_background(background, random):
+def paint_background(background: str, random: Random) -> Image.Image:
     """Paint a plain colour or a place.
 
     Returns:
@@ -136,7 +144,7 @@ def paint_background(background, random):
     return Image.fromarray(np.clip(pixels, 0, 255).round().astype(np.uint8))
 
 
-def apply_style(image, style):
+def apply_style(image: Image.Image, style: str) -> Image.Image:
     """Redraw a finished scene in one of the styles.
 
     Args:

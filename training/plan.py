@@ -26,7 +26,7 @@ class Plan:
     num_steps: int | None = None
     minutes: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check that there is exactly one budget, and a usable one."""
         if (self.num_steps is None) == (self.minutes is None):
             raise ValueError(
@@ -37,7 +37,7 @@ class Plan:
         if budget <= 0:
             raise ValueError(f"the budget is {budget}; give a number above 0")
 
-    def share_done(self, step, seconds):
+    def share_done(self, step: int, seconds: float) -> float:
         """Return the share of the budget that is spent, 0 to 1.
 
         Args:
@@ -48,13 +48,13 @@ class Plan:
             return min(1.0, step / self.num_steps)
         return min(1.0, seconds / (60 * self.minutes))
 
-    def learning_rate(self, step, share):
+    def learning_rate(self, step: int, share: float) -> float:
         """Return the learning rate of the step numbered `step` from 0, at this share of the run."""
         rate = self.peak * min(1.0, (step + 1) / max(1, self.num_warmup_steps))
         fall = max(0.0, share - (1 - self.decay_share)) / self.decay_share
         return rate * 0.5 * (1 + math.cos(math.pi * fall))
 
-    def seconds_left(self, step, seconds):
+    def seconds_left(self, step: int, seconds: float) -> float:
         """Estimate the training time that remains, from the rate so far."""
         if self.minutes is not None:
             return max(0.0, 60 * self.minutes - seconds)

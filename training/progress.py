@@ -1,10 +1,17 @@
 """Progress: averaged figures, a line now and then with the time left, a history on disk."""
 
+from __future__ import annotations
+
 import time
 from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from training.loop import TrainingStep
+    from training.plan import Plan
 
 
-def format_duration(seconds):
+def format_duration(seconds: float) -> str:
     """Write a time as "2 h 05 min" or "3 min 20 s"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -19,18 +26,18 @@ class Progress:
         history: earlier reports, from a checkpoint; extended in place.
     """
 
-    def __init__(self, plan, history):
+    def __init__(self, plan: Plan, history: list[dict[str, float]]) -> None:
         self.plan = plan
         self.history = history
         self.values = defaultdict(list)
 
-    def add(self, training_step):
+    def add(self, training_step: TrainingStep) -> None:
         """Take in one `TrainingStep`; a metric may be absent from some steps."""
         self.values["loss"].append(training_step.loss)
         for name, value in training_step.metrics.items():
             self.values[name].append(float(value))
 
-    def report(self, training_step):
+    def report(self, training_step: TrainingStep) -> str:
         """Average what came in since the last report and return a line that says it."""
         averages = {name: sum(values) / len(values) for name, values in self.values.items()}
         self.values.clear()
@@ -51,11 +58,11 @@ class Stopwatch:
         interval: seconds.
     """
 
-    def __init__(self, interval):
+    def __init__(self, interval: float) -> None:
         self.interval = interval
         self.last = time.monotonic()
 
-    def __call__(self):
+    def __call__(self) -> bool:
         """Return True once per interval."""
         is_due = time.monotonic() - self.last >= self.interval
         if is_due:

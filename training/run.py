@@ -1,22 +1,34 @@
 """The caller's side of the loop, shared by the stages: EMA, progress, checkpoints, resume."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel
 
 from training.checkpoints import load_checkpoint, save_checkpoint, write_atomically
-from training.loop import training_steps
+from training.loop import ComputeLoss, training_steps
 from training.plan import Plan
 from training.progress import Progress, Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from accelerate import Accelerator
+
+    from training.options import RunOptions
+    from training.settings import TextEncoderSettings, UnetSettings, VaeSettings
 
 SECONDS_BETWEEN_REPORTS = 15
 SECONDS_BETWEEN_CHECKPOINTS = 180
 SECONDS_BETWEEN_SAMPLES = 600
 
 
-def make_ema(model, decay):
+def make_ema(model: torch.nn.Module, decay: float) -> AveragedModel:
     """Return a copy of a model that follows a running average of its weights.
 
     The average is short at first, so that it forgets the random start.
@@ -25,7 +37,11 @@ def make_ema(model, decay):
         torch.optim.swa_utils.AveragedModel; its `module` is the averaged model.
     """
 
-    def average_weights(averages, values, num_averaged):
+    def average_weights(
+        averages: Sequence[torch.Tensor],
+        values: Sequence[torch.Tensor],
+        num_averaged: torch.Tensor | int,
+    ) -> None:
         current_decay = min(decay, (1 + int(num_averaged)) / (10 + int(num_averaged)))
         for average, value in zip(averages, values, strict=True):
             average.lerp_(value.detach(), 1 - current_decay)
@@ -44,7 +60,14 @@ class Run:
         stage: the stage's name, which is also the name of its folder.
     """
 
-    def __init__(self, accelerator, model, settings, options, stage):
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        model: torch.nn.Module,
+        settings: VaeSettings | TextEncoderSettings | UnetSettings,
+        options: RunOptions,
+        stage: str,
+    ) -> None:
         self.accelerator = accelerator
         self.settings = settings
         self.folder = options.folder / stage
@@ -70,7 +93,7 @@ class Run:
         if options.use_compile:
             self.prepared_model = torch.compile(self.prepared_model, dynamic=False)
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """Return everything that a resumed run needs. The step is also the random state."""
         return {
             "settings": json.dumps(asdict(self.settings)),
@@ -82,14 +105,14 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def save(self):
+    def save(self) -> None:
         """Write the checkpoint and, for people and plots, the history; main process only."""
         if self.accelerator.is_main_process:
             save_checkpoint(self.folder / "checkpoint.pt", self.state())
             text = json.dumps(self.history, indent=1).encode()
             write_atomically(self.folder / "history.json", lambda file: file.write(text))
 
-    def restore(self):
+    def restore(self) -> None:
         """Take up the checkpoint in the run's folder, if there is one.
 
         Raises:
@@ -116,7 +139,11 @@ class Run:
         self.history = state["history"]
         self.accelerator.print(f"resuming {path} after step {self.step}")
 
-    def train(self, compute_loss, show_samples=None):
+    def train(
+        self,
+        compute_loss: ComputeLoss,
+        show_samples: Callable[[torch.nn.Module, Path], None] | None = None,
+    ) -> torch.nn.Module:
         """Train until the budget is spent.
 
         Args:

@@ -3,8 +3,11 @@
 Run: python -m training.sample --prompts "a cat in the snow" "a blue car" --out samples.png
 """
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from diffusers import (
@@ -15,6 +18,12 @@ from diffusers import (
 )
 from PIL import Image
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
 SHIPPED_FOLDER = Path(__file__).parents[1] / "sdhelpers" / "tiny_sd"
 SCHEDULERS = {
     "dpm": DPMSolverMultistepScheduler,
@@ -23,7 +32,7 @@ SCHEDULERS = {
 }
 
 
-def make_scheduler():
+def make_scheduler() -> PNDMScheduler:
     """Return PNDM with the settings of Stable Diffusion v1-4."""
     return PNDMScheduler(
         num_train_timesteps=1000,
@@ -36,7 +45,12 @@ def make_scheduler():
     )
 
 
-def make_pipeline(vae, text_encoder, tokenizer, unet):
+def make_pipeline(
+    vae: AutoencoderKL,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    unet: UNet2DConditionModel,
+) -> StableDiffusionPipeline:
     """Put the parts together as the library's pipeline, quiet and without safety checker."""
     pipeline = StableDiffusionPipeline(
         vae=vae,
@@ -52,7 +66,7 @@ def make_pipeline(vae, text_encoder, tokenizer, unet):
     return pipeline
 
 
-def use_scheduler(pipeline, name):
+def use_scheduler(pipeline: StableDiffusionPipeline, name: str) -> None:
     """Give a pipeline one of the `SCHEDULERS`, on the same noise schedule.
 
     Raises:
@@ -64,14 +78,14 @@ def use_scheduler(pipeline, name):
 
 
 def sample_images(
-    pipeline,
-    prompts,
-    first_seed=0,
-    num_inference_steps=20,
-    guidance_scale=5.0,
-    scheduler="dpm",
-    batch_size=8,
-):
+    pipeline: StableDiffusionPipeline,
+    prompts: Sequence[str],
+    first_seed: int = 0,
+    num_inference_steps: int = 20,
+    guidance_scale: float = 5.0,
+    scheduler: str = "dpm",
+    batch_size: int = 8,
+) -> list[Image.Image]:
     """Paint one picture for each prompt; the picture of row i has the seed first_seed + i.
 
     The noise is drawn on the CPU, one generator per picture, so that a picture depends neither
@@ -105,7 +119,7 @@ def sample_images(
     return images
 
 
-def save_grid(images, path, num_columns=8):
+def save_grid(images: Sequence[Image.Image], path: Path, num_columns: int = 8) -> None:
     """Write pictures of one size into one PNG, row by row.
 
     Raises:
@@ -122,7 +136,7 @@ def save_grid(images, path, num_columns=8):
     grid.save(path)
 
 
-def load_pipeline(folder):
+def load_pipeline(folder: Path | str) -> StableDiffusionPipeline:
     """Load a model folder as a quiet pipeline, in float32.
 
     Raises:
@@ -135,7 +149,7 @@ def load_pipeline(folder):
     return pipeline
 
 
-def main():
+def main() -> None:
     """Paint what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=SHIPPED_FOLDER, help="model folder")

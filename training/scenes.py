@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageOps
 
 from training.captions import make_caption
-from training.facts import HEIGHT_RELATIONS, RIDING, SIDE_RELATIONS, Facts, draw_facts
+from training.facts import HEIGHT_RELATIONS, RIDING, SIDE_RELATIONS, Facts, Thing, draw_facts
 from training.nouns import HEADS, SEATS
 from training.paint import (
     IMAGE_SIZE,
@@ -29,7 +29,7 @@ class Scene:
     facts: Facts
 
 
-def crowned(sprite, noun):
+def crowned(sprite: Image.Image, noun: str) -> Image.Image:
     """Return a new, taller sprite that wears a crown."""
     x, y, width = HEADS[noun]
     crown = coloured_sprite("crown", None)
@@ -43,7 +43,7 @@ def crowned(sprite, noun):
     return canvas
 
 
-def make_sprite(thing, random):
+def make_sprite(thing: Thing, random: random_module.Random) -> Image.Image:
     """Return a thing's sprite, recoloured, crowned and half the time mirrored."""
     sprite = coloured_sprite(thing.noun, thing.colour)
     if thing.has_crown:
@@ -51,14 +51,14 @@ def make_sprite(thing, random):
     return ImageOps.mirror(sprite) if random.random() < 0.5 else sprite
 
 
-def paste_centred(image, sprite, x, y):
+def paste_centred(image: Image.Image, sprite: Image.Image, x: float, y: float) -> None:
     """Paste a sprite with its centre at (x, y) in pixels, moved inside the picture if it fits."""
     left = min(max(round(x - sprite.width / 2), 0), max(0, IMAGE_SIZE - sprite.width))
     top = min(max(round(y - sprite.height / 2), 0), max(0, IMAGE_SIZE - sprite.height))
     image.paste(sprite, (left, top), sprite)
 
 
-def paint_alone(image, thing, random):
+def paint_alone(image: Image.Image, thing: Thing, random: random_module.Random) -> None:
     """Paint one thing, or two or three of a kind, somewhere near the middle."""
     if thing.count == 1:
         sprite = resize_to_fit(make_sprite(thing, random), random.randint(64, 104))
@@ -71,7 +71,9 @@ def paint_alone(image, thing, random):
         paste_centred(image, sprite, x + random.randint(-3, 3), y + random.randint(-4, 4))
 
 
-def paint_riding(image, rider, mount, random):
+def paint_riding(
+    image: Image.Image, rider: Thing, mount: Thing, random: random_module.Random
+) -> None:
     """Paint a rider that sits on a mount's back; the pair may be mirrored."""
     mount_sprite = resize_to_fit(coloured_sprite(mount.noun, mount.colour), random.randint(66, 78))
     rider_sprite = resize_to_fit(make_sprite(rider, random), random.randint(40, 48), max_width=46)
@@ -90,7 +92,7 @@ def paint_riding(image, rider, mount, random):
     paste_centred(image, pair, 64 + random.randint(-14, 14), 68 + random.randint(-8, 12))
 
 
-def paint_pair(image, facts, random):
+def paint_pair(image: Image.Image, facts: Facts, random: random_module.Random) -> None:
     """Paint two things side by side or one above the other, as their relation says."""
     first, second = facts.things
     if facts.relation in HEIGHT_RELATIONS:
@@ -105,7 +107,7 @@ def paint_pair(image, facts, random):
         paste_centred(image, sprite, x + random.randint(-4, 4), y + random.randint(-3, 3))
 
 
-def paint_facts(facts, seed):
+def paint_facts(facts: Facts, seed: int) -> Image.Image:
     """Paint a scene with given facts; the seed decides sizes, places and mirror images.
 
     Returns:
@@ -122,7 +124,7 @@ def paint_facts(facts, seed):
     return apply_style(image, facts.style)
 
 
-def scene(seed):
+def scene(seed: int) -> Scene:
     """Make the scene of a seed: the same one every time, never a held-out combination.
 
     Args:

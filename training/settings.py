@@ -2,6 +2,7 @@
 
 import ast
 from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,10 @@ class UnetSettings:
     seed: int = 2
 
 
+# The settings of any stage; `SettingsT` is one of them, the same going in and coming out.
+StageSettings = VaeSettings | CacheSettings | TextEncoderSettings | UnetSettings
+SettingsT = TypeVar("SettingsT", bound=StageSettings)
+
 SMOKE_SETTINGS = {
     # The whole chain in seconds: proves that it runs, not that it paints.
     "vae": VaeSettings(
@@ -159,7 +164,7 @@ REAL_SETTINGS = {
 }
 
 
-def override(settings, assignments):
+def override(settings: SettingsT, assignments: list[str]) -> SettingsT:
     """Return settings with some fields replaced.
 
     Args:

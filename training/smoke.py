@@ -19,7 +19,7 @@ from training.train_vae import train_vae
 NUM_STEPS = {"vae": 60, "text_encoder": 40, "unet": 60}
 
 
-def run_chain(folder, precision="auto"):
+def run_chain(folder: Path, precision: str = "auto") -> Path:
     """Train all stages, export the model, paint two pictures with it.
 
     Args:
@@ -31,7 +31,7 @@ def run_chain(folder, precision="auto"):
     """
     precision = choose_precision(precision)
 
-    def options(stage):
+    def options(stage: str) -> RunOptions:
         return RunOptions(folder, num_steps=NUM_STEPS[stage], precision=precision)
 
     train_vae(SMOKE_SETTINGS["vae"], options("vae"))
@@ -45,7 +45,7 @@ def run_chain(folder, precision="auto"):
     return folder / "model"
 
 
-def main():
+def main() -> None:
     """Run the chain in a temporary folder, or in a named one, and say how the losses fell."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="keep the files here")

@@ -27,7 +27,7 @@ FOLDER_VARIABLE = "SDHELPERS_SPRITES"
 MAX_SPRITE_SIZE = 128
 
 
-def sprite_folder():
+def sprite_folder() -> Path:
     """Return the folder of the sprites: $SDHELPERS_SPRITES, or one in the platform's cache."""
     if os.environ.get(FOLDER_VARIABLE):
         return Path(os.environ[FOLDER_VARIABLE])
@@ -40,7 +40,7 @@ def sprite_folder():
     return cache / "sdhelpers" / "fluent-emoji-3d-1.1.0"
 
 
-def sprite_file_names(noun):
+def sprite_file_names(noun: str) -> tuple[str, str]:
     """Return the file names a noun's sprite may have: its code points, with or without FE0F.
 
     Raises:
@@ -55,12 +55,12 @@ def sprite_file_names(noun):
     return f"{code_points}.webp", f"{code_points}-fe0f.webp"
 
 
-def is_complete(folder):
+def is_complete(folder: Path) -> bool:
     """Say whether every noun has its sprite in the folder."""
     return all(any((folder / name).is_file() for name in sprite_file_names(noun)) for noun in NOUNS)
 
 
-def verify(tar_path):
+def verify(tar_path: Path | str) -> None:
     """Compare the archive with the pinned SHA-256.
 
     Raises:
@@ -74,7 +74,7 @@ def verify(tar_path):
         )
 
 
-def download(folder):
+def download(folder: Path | str) -> Path:
     """Fetch the package with `npm pack` into a folder and return the path of the archive.
 
     Raises:
@@ -94,7 +94,7 @@ def download(folder):
     return Path(folder) / result.stdout.split()[-1]
 
 
-def unpack(tar_path, folder):
+def unpack(tar_path: Path | str, folder: Path) -> None:
     """Verify the archive and write the needed sprites to a folder, all of them or none."""
     verify(tar_path)
     wanted = {name for noun in NOUNS for name in sprite_file_names(noun)}
@@ -112,7 +112,7 @@ def unpack(tar_path, folder):
         os.replace(unpacked, folder)
 
 
-def fetch_sprites(tar_path=None):
+def fetch_sprites(tar_path: Path | str | None = None) -> Path:
     """Make sure that the sprites are in the cache and return their folder.
 
     Args:
@@ -132,7 +132,7 @@ def fetch_sprites(tar_path=None):
 
 
 @cache
-def load_sprite(noun):
+def load_sprite(noun: str) -> Image.Image:
     """Load a noun's sprite, cropped to what is visible and at most 128 pixels large.
 
     Returns:
@@ -146,7 +146,7 @@ def load_sprite(noun):
     return sprite
 
 
-def main():
+def main() -> None:
     """Fetch the sprites and say where they are."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tar", help=f"archive of {PACKAGE}, where npm is not at hand")

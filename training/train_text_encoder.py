@@ -6,8 +6,11 @@ afterwards; the text encoder is frozen from then on, as in Stable Diffusion.
 Run: python -m training.train_text_encoder --minutes 25
 """
 
+from __future__ import annotations
+
 import argparse
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,12 +18,26 @@ from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from training.cache_latents import load_latents, load_tokenizer, tokenize
-from training.loop import make_step_generator
-from training.options import add_run_arguments, make_accelerator, read_options, read_settings
+from training.loop import ComputeLoss, make_step_generator
+from training.options import (
+    RunOptions,
+    add_run_arguments,
+    make_accelerator,
+    read_options,
+    read_settings,
+)
 from training.run import Run
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from transformers import CLIPTokenizer
 
-def make_text_encoder(settings, tokenizer, used_ids):
+    from training.settings import TextEncoderSettings
+
+
+def make_text_encoder(
+    settings: TextEncoderSettings, tokenizer: CLIPTokenizer, used_ids: torch.Tensor
+) -> CLIPTextModel:
     """Return a new text encoder whose unused embedding rows are exactly zero.
 
     A row that no caption uses gets no gradient, and weight decay leaves zero at zero, so those
@@ -60,7 +77,7 @@ class ImageTower(nn.Module):
         latent_channels: channels of the latents, 4 in SD.
     """
 
-    def __init__(self, settings, latent_channels):
+    def __init__(self, settings: TextEncoderSettings, latent_channels: int) -> None:
         super().__init__()
         layers, width = [], latent_channels
         for level, next_width in enumerate(settings.tower_channels):
@@ -78,7 +95,7 @@ class ImageTower(nn.Module):
         # The 4 x 4 map is flattened, not averaged: left and right, above and below matter.
         self.projection = nn.Linear(width * 16, settings.projection_dim)
 
-    def forward(self, latents):
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
         """Return (B, projection_dim) for latents (B, 4, 16, 16)."""
         return self.projection(self.layers(latents).flatten(1))
 
@@ -92,7 +109,9 @@ class ContrastiveModel(nn.Module):
         latent_channels: channels of the latents.
     """
 
-    def __init__(self, settings, text_encoder, latent_channels):
+    def __init__(
+        self, settings: TextEncoderSettings, text_encoder: CLIPTextModel, latent_channels: int
+    ) -> None:
         super().__init__()
         self.text_encoder = text_encoder
         self.text_projection = nn.Linear(settings.hidden_size, settings.projection_dim, bias=False)
@@ -100,7 +119,7 @@ class ContrastiveModel(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(settings.initial_logit_scale)))
         self.max_log_scale = math.log(settings.max_logit_scale)
 
-    def forward(self, input_ids, latents):
+    def forward(self, input_ids: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         """Return the (B, B) similarities of captions (rows) and pictures, scaled to logits.
 
         Args:
@@ -113,7 +132,7 @@ class ContrastiveModel(nn.Module):
         return self.log_scale.clamp(max=self.max_log_scale).exp() * similarity
 
 
-def contrastive_loss(logits):
+def contrastive_loss(logits: torch.Tensor) -> torch.Tensor:
     """Return CLIP's loss: the mean of two cross-entropies, captions to pictures and back.
 
     Args:
@@ -125,13 +144,19 @@ def contrastive_loss(logits):
     ) / 2
 
 
-def shorten(input_ids, eos_token_id):
+def shorten(input_ids: torch.Tensor, eos_token_id: int) -> torch.Tensor:
     """Cut off columns that are padding in every row; the encoder is causal and can't see them."""
     longest = int((input_ids == eos_token_id).int().argmax(1).max()) + 1
     return input_ids[:, :longest]
 
 
-def make_compute_loss(latents, input_ids, settings, accelerator, eos_token_id):
+def make_compute_loss(
+    latents: torch.Tensor,
+    input_ids: torch.Tensor,
+    settings: TextEncoderSettings,
+    accelerator: Accelerator,
+    eos_token_id: int,
+) -> ComputeLoss:
     """Return the loss function of the text encoder's training steps.
 
     Args:
@@ -142,7 +167,9 @@ def make_compute_loss(latents, input_ids, settings, accelerator, eos_token_id):
         eos_token_id: the id that ends every caption.
     """
 
-    def compute_loss(model, step, share):
+    def compute_loss(
+        model: nn.Module, step: int, share: float
+    ) -> tuple[torch.Tensor, dict[str, float]]:
         generator = make_step_generator(settings.seed, step, accelerator.process_index)
         chosen = torch.randperm(len(latents), generator=generator)[: settings.batch_size]
         ids = shorten(input_ids[chosen].long(), eos_token_id).to(accelerator.device)
@@ -153,7 +180,7 @@ def make_compute_loss(latents, input_ids, settings, accelerator, eos_token_id):
     return compute_loss
 
 
-def train_text_encoder(settings, options):
+def train_text_encoder(settings: TextEncoderSettings, options: RunOptions) -> None:
     """Train the text encoder into `options.folder / "text_encoder"`.
 
     At the end it prints how many rows of the embedding are in use.
@@ -175,7 +202,7 @@ def train_text_encoder(settings, options):
         print(f"{len(used_ids)} of {len(tokenizer)} embedding rows in use")
 
 
-def main():
+def main() -> None:
     """Train the text encoder as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_run_arguments(parser)

@@ -3,8 +3,11 @@
 Run: python -m training.train_unet --minutes 180
 """
 
+from __future__ import annotations
+
 import argparse
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -12,7 +15,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel
 
 from training.cache_latents import load_latents, load_tokenizer, tokenize
-from training.loop import make_step_generator
+from training.loop import ComputeLoss, make_step_generator
 from training.noise import (
     add_noise,
     make_alphas_cumprod,
@@ -20,9 +23,23 @@ from training.noise import (
     noise_prediction_errors,
     snr_weights,
 )
-from training.options import add_run_arguments, make_accelerator, read_options, read_settings
+from training.options import (
+    RunOptions,
+    add_run_arguments,
+    make_accelerator,
+    read_options,
+    read_settings,
+)
 from training.run import Run
 from training.sample import make_pipeline, sample_images, save_grid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from accelerate import Accelerator
+
+    from training.settings import UnetSettings
 
 # Two of them were never in training; the others show what was learnt first.
 SHOWN_PROMPTS = (
@@ -55,7 +72,9 @@ class TrainingData:
     scaling_factor: float
 
 
-def make_unet(settings, latent_shape, cross_attention_dim):
+def make_unet(
+    settings: UnetSettings, latent_shape: Sequence[int], cross_attention_dim: int
+) -> UNet2DConditionModel:
     """Return a new UNet: text is read on the two finest levels, and in the middle."""
     levels = len(settings.block_out_channels)
     unet = UNet2DConditionModel(
@@ -77,7 +96,12 @@ def make_unet(settings, latent_shape, cross_attention_dim):
 
 
 @torch.inference_mode()
-def embed(text_encoder, input_ids, accelerator, batch_size=256):
+def embed(
+    text_encoder: CLIPTextModel,
+    input_ids: torch.Tensor,
+    accelerator: Accelerator,
+    batch_size: int = 256,
+) -> torch.Tensor:
     """Encode captions once and for all; the text encoder is frozen.
 
     Returns:
@@ -91,7 +115,12 @@ def embed(text_encoder, input_ids, accelerator, batch_size=256):
     return torch.cat(parts)
 
 
-def draw_noisy_batch(data, alphas_cumprod, settings, generator):
+def draw_noisy_batch(
+    data: TrainingData,
+    alphas_cumprod: torch.Tensor,
+    settings: UnetSettings,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Draw what one step needs, on the CPU, from one source of chance.
 
     Returns:
@@ -111,7 +140,9 @@ def draw_noisy_batch(data, alphas_cumprod, settings, generator):
     return add_noise(latents, noise, alphas_cumprod[timesteps]), noise, timesteps, text_embeddings
 
 
-def make_compute_loss(data, settings, accelerator):
+def make_compute_loss(
+    data: TrainingData, settings: UnetSettings, accelerator: Accelerator
+) -> ComputeLoss:
     """Return the loss function of the UNet's training steps.
 
     Args:
@@ -123,7 +154,9 @@ def make_compute_loss(data, settings, accelerator):
         settings.num_train_timesteps, settings.beta_start, settings.beta_end
     )
 
-    def compute_loss(model, step, share):
+    def compute_loss(
+        model: torch.nn.Module, step: int, share: float
+    ) -> tuple[torch.Tensor, dict[str, float]]:
         generator = make_step_generator(settings.seed, step, accelerator.process_index)
         noisy_latents, noise, timesteps, text_embeddings = (
             tensor.to(accelerator.device)
@@ -143,7 +176,7 @@ def make_compute_loss(data, settings, accelerator):
     return compute_loss
 
 
-def train_unet(settings, options):
+def train_unet(settings: UnetSettings, options: RunOptions) -> None:
     """Train the UNet into `options.folder / "unet"`."""
     accelerator = make_accelerator(options.precision)
     tokenizer = load_tokenizer()
@@ -163,7 +196,7 @@ def train_unet(settings, options):
     unet = make_unet(settings, mean.shape[1:], text_encoder.config.hidden_size)
     run = Run(accelerator, unet, settings, options, "unet")
 
-    def show_samples(averaged, path):
+    def show_samples(averaged: UNet2DConditionModel, path: Path) -> None:
         pipeline = make_pipeline(vae, text_encoder, tokenizer, averaged)
         save_grid(sample_images(pipeline, SHOWN_PROMPTS), path)
 
@@ -172,7 +205,7 @@ def train_unet(settings, options):
         averaged.save_pretrained(run.folder / "model")
 
 
-def main():
+def main() -> None:
     """Train the UNet as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_run_arguments(parser)

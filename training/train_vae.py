@@ -3,8 +3,11 @@
 Run: python -m training.train_vae --minutes 90
 """
 
+from __future__ import annotations
+
 import argparse
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from diffusers import AutoencoderKL
@@ -13,10 +16,23 @@ from torch import nn
 from torch.nn import functional
 
 from training.data import bytes_to_pixel_values, render_all
-from training.loop import make_step_generator
-from training.options import add_run_arguments, make_accelerator, read_options, read_settings
+from training.loop import ComputeLoss, make_step_generator
+from training.options import (
+    RunOptions,
+    add_run_arguments,
+    make_accelerator,
+    read_options,
+    read_settings,
+)
 from training.run import Run
 from training.scenes import FIRST_EVALUATION_SEED, IMAGE_SIZE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from accelerate import Accelerator
+
+    from training.settings import VaeSettings
 
 NUM_SHOWN = 8
 
@@ -28,7 +44,7 @@ class Autoencoder(nn.Module):
         settings: `VaeSettings`.
     """
 
-    def __init__(self, settings):
+    def __init__(self, settings: VaeSettings) -> None:
         super().__init__()
         levels = len(settings.block_out_channels)
         self.vae = AutoencoderKL(
@@ -40,7 +56,9 @@ class Autoencoder(nn.Module):
             sample_size=IMAGE_SIZE,
         )
 
-    def forward(self, pixel_values, noise):
+    def forward(
+        self, pixel_values: torch.Tensor, noise: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return (reconstruction, mean, log variance).
 
         Args:
@@ -52,7 +70,7 @@ class Autoencoder(nn.Module):
         return self.vae.decode(unscaled_latents).sample, posterior.mean, posterior.logvar
 
 
-def neighbour_differences(pixel_values):
+def neighbour_differences(pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the differences between pixels and those below and right of them."""
     return (
         pixel_values[..., 1:, :] - pixel_values[..., :-1, :],
@@ -60,7 +78,12 @@ def neighbour_differences(pixel_values):
     )
 
 
-def vae_losses(reconstruction, pixel_values, mean, logvar):
+def vae_losses(
+    reconstruction: torch.Tensor,
+    pixel_values: torch.Tensor,
+    mean: torch.Tensor,
+    logvar: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the three parts of the VAE's loss.
 
     Returns:
@@ -77,7 +100,9 @@ def vae_losses(reconstruction, pixel_values, mean, logvar):
     return l1, gradient, kl
 
 
-def draw_pixel_values(pictures, settings, share, generator):
+def draw_pixel_values(
+    pictures: torch.Tensor, settings: VaeSettings, share: float, generator: torch.Generator
+) -> torch.Tensor:
     """Draw the crops of one step, or whole pictures near the end of the run.
 
     Args:
@@ -101,10 +126,14 @@ def draw_pixel_values(pictures, settings, share, generator):
     return bytes_to_pixel_values(torch.stack(crops))
 
 
-def make_compute_loss(pictures, settings, accelerator):
+def make_compute_loss(
+    pictures: torch.Tensor, settings: VaeSettings, accelerator: Accelerator
+) -> ComputeLoss:
     """Return the loss function of the VAE's training steps."""
 
-    def compute_loss(model, step, share):
+    def compute_loss(
+        model: nn.Module, step: int, share: float
+    ) -> tuple[torch.Tensor, dict[str, float]]:
         generator = make_step_generator(settings.seed, step, accelerator.process_index)
         pixel_values = draw_pixel_values(pictures, settings, share, generator)
         latent_size = pixel_values.shape[-1] // 8
@@ -120,7 +149,9 @@ def make_compute_loss(pictures, settings, accelerator):
 
 
 @torch.inference_mode()
-def encode_decode(vae, pictures, batch_size=16):
+def encode_decode(
+    vae: AutoencoderKL, pictures: torch.Tensor, batch_size: int = 16
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Encode pictures and decode the means.
 
     Args:
@@ -139,13 +170,13 @@ def encode_decode(vae, pictures, batch_size=16):
     return torch.cat(latents), torch.cat(reconstructions)
 
 
-def peak_signal_to_noise(reconstructions, pixel_values):
+def peak_signal_to_noise(reconstructions: torch.Tensor, pixel_values: torch.Tensor) -> float:
     """Return the PSNR in dB of values in [-1, 1], from the mean squared error over all."""
     error = ((reconstructions - pixel_values) / 2).square().mean().item()
     return -10 * math.log10(error)
 
 
-def show_reconstructions(autoencoder, pictures, path):
+def show_reconstructions(autoencoder: Autoencoder, pictures: torch.Tensor, path: Path) -> None:
     """Write a picture: originals above, decoded below."""
     _, reconstructions = encode_decode(autoencoder.vae, pictures)
     rows = torch.cat([bytes_to_pixel_values(pictures), reconstructions])
@@ -153,7 +184,7 @@ def show_reconstructions(autoencoder, pictures, path):
     Image.fromarray(((rows + 1) * 127.5).round().byte().numpy()).save(path)
 
 
-def finish(autoencoder, pictures, folder):
+def finish(autoencoder: Autoencoder, pictures: torch.Tensor, folder: Path) -> str:
     """Measure the scale of the latents, save the VAE and return a line of figures."""
     unscaled_latents, reconstructions = encode_decode(autoencoder.vae, pictures)
     scaling_factor = 1 / unscaled_latents.std().item()
@@ -164,7 +195,7 @@ def finish(autoencoder, pictures, folder):
     return f"PSNR {psnr:.2f} dB  scaling_factor {scaling_factor:.4f}  channel std {channels}"
 
 
-def train_vae(settings, options):
+def train_vae(settings: VaeSettings, options: RunOptions) -> None:
     """Train the VAE into `options.folder / "vae"`.
 
     At the end it prints the PSNR on held-out scenes and the spread of the latents.
@@ -182,7 +213,7 @@ def train_vae(settings, options):
         print(finish(averaged, held_out, run.folder / "model"))
 
 
-def main():
+def main() -> None:
     """Train the VAE as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_run_arguments(parser)
