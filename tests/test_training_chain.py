@@ -1,0 +1,135 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPTextModel
+
+from tests.synthetic_sprites import synthetic_sprites
+from training.cache_latents import load_latents, load_tokenizer, tokenize
+from training.data import bytes_to_pixel_values, render_all
+from training.export import compressed_megabytes
+from training.sample import load_pipeline, sample_images, save_grid, use_scheduler
+from training.scenes import scene
+from training.settings import SMOKE_SETTINGS
+from training.smoke import NUM_STEPS, run_chain
+
+PROMPTS = ("a photograph of an astronaut riding a horse", "two cats in the snow")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The smoke run of the whole chain, on synthetic sprites, in float32."""
+    folder = tmp_path_factory.mktemp("run")
+    with synthetic_sprites(tmp_path_factory.mktemp("sprites")):
+        run_chain(folder, precision="no")
+        yield folder
+
+
+@pytest.mark.parametrize(("stage", "factor"), [("vae", 0.7), ("text_encoder", 0.7), ("unet", 0.5)])
+def test_the_loss_falls(folder, stage, factor):
+    history = json.loads((folder / stage / "history.json").read_text())
+    assert history[-1]["step"] == NUM_STEPS[stage]
+    assert history[-1]["loss"] < factor * history[0]["loss"]
+
+
+def test_all_four_channels_of_the_latents_live(folder):
+    mean, std, _, scaling_factor = load_latents(folder)
+    channel_stds = mean.float().std((0, 2, 3)) * scaling_factor
+    assert channel_stds.min() > 0.2
+    assert (std.float() > 0).all()
+    vae = AutoencoderKL.from_pretrained(folder / "vae" / "model")
+    assert vae.config.scaling_factor == scaling_factor
+    assert (mean.float() * scaling_factor).std() == pytest.approx(1, abs=0.15)
+
+
+def test_the_cache_holds_the_scenes_of_its_seeds(folder):
+    settings = SMOKE_SETTINGS["cache"]
+    mean, _, input_ids, _ = load_latents(folder)
+    assert len(mean) == len(input_ids) == settings.num_scenes
+    tokenizer = load_tokenizer()
+    vae = AutoencoderKL.from_pretrained(folder / "vae" / "model")
+    for index in (0, settings.num_scenes - 1):
+        seed = settings.first_seed + index
+        assert torch.equal(tokenize(tokenizer, [scene(seed).caption])[0], input_ids[index].long())
+        pictures = render_all(range(seed, seed + 1))
+        with torch.inference_mode():
+            expected = vae.encode(bytes_to_pixel_values(pictures)).latent_dist.mean[0]
+        assert (mean[index].float() - expected).abs().max() < 0.01 * expected.abs().max()
+
+
+def test_unused_embedding_rows_are_zero_and_used_ones_are_not(folder):
+    text_encoder = CLIPTextModel.from_pretrained(folder / "model" / "text_encoder")
+    weight = text_encoder.get_input_embeddings().weight
+    used = load_latents(folder)[2].long().unique()
+    is_used = torch.zeros(len(weight), dtype=torch.bool)
+    is_used[used] = True
+    assert len(weight) == 49_408
+    assert 50 < len(used) < 1000
+    assert (weight[~is_used] == 0).all()
+    assert (weight[is_used].abs().max(1).values > 0).all()
+
+
+def test_the_text_encoder_does_not_see_what_follows(folder):
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder" / "model")
+    input_ids = tokenize(load_tokenizer(), PROMPTS)
+    with torch.inference_mode():
+        whole = text_encoder(input_ids).pooler_output
+        cut = text_encoder(input_ids[:, :14]).pooler_output
+    assert (whole - cut).abs().max() < 1e-5
+    assert (whole[0] - whole[1]).abs().max() > 0.1
+
+
+def test_the_exported_model_is_half_on_disk_and_float32_in_memory(folder):
+    pipeline = load_pipeline(folder / "model")
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+        assert {parameter.dtype for parameter in part.parameters()} == {torch.float32}
+    config = json.loads((folder / "model" / "text_encoder" / "config.json").read_text())
+    assert config["dtype"] == "float32"
+    scheduler = json.loads((folder / "model" / "scheduler" / "scheduler_config.json").read_text())
+    expected = {
+        "_class_name": "PNDMScheduler",
+        "beta_schedule": "scaled_linear",
+        "skip_prk_steps": True,
+        "set_alpha_to_one": False,
+        "steps_offset": 1,
+    }
+    assert expected.items() <= scheduler.items()
+    num_bytes = sum(path.stat().st_size for path in (folder / "model").rglob("*.safetensors"))
+    num_parameters = sum(
+        parameter.numel()
+        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder)
+        for parameter in part.parameters()
+    )
+    assert num_bytes < 2.1 * num_parameters
+    assert 0 < compressed_megabytes(folder / "model") < num_bytes / 1e6
+
+
+def test_save_and_load_give_equal_samples(folder, tmp_path):
+    pipeline = load_pipeline(folder / "model")
+    pipeline.save_pretrained(tmp_path / "again")
+    first = sample_images(pipeline, PROMPTS, num_inference_steps=3)
+    second = sample_images(load_pipeline(tmp_path / "again"), PROMPTS, num_inference_steps=3)
+    for ours, theirs in zip(first, second, strict=True):
+        assert np.array_equal(np.asarray(ours), np.asarray(theirs))
+    assert not np.array_equal(np.asarray(first[0]), np.asarray(first[1]))
+
+
+def test_a_picture_does_not_depend_on_its_batch(folder):
+    pipeline = load_pipeline(folder / "model")
+    together = sample_images(pipeline, PROMPTS, num_inference_steps=3)
+    alone = sample_images(pipeline, PROMPTS[1:], first_seed=1, num_inference_steps=3)
+    difference = np.asarray(together[1]).astype(int) - np.asarray(alone[0]).astype(int)
+    assert np.abs(difference).max() <= 2  # levels of 255: rounding only
+
+
+def test_bad_requests_are_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match="choose one of dpm"):
+        use_scheduler(None, "euler")
+    with pytest.raises(ValueError, match="at least one"):
+        save_grid([], tmp_path / "none.png")
+    with pytest.raises(ValueError, match=r"training\.export first"):
+        load_pipeline(tmp_path)
+    with pytest.raises(ValueError, match=r"training\.cache_latents first"):
+        load_latents(tmp_path)

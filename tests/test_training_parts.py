@@ -1,0 +1,347 @@
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+
+from training import run as run_module
+from training.checkpoints import load_checkpoint, save_checkpoint, write_atomically
+from training.loop import make_step_generator
+from training.noise import add_noise, make_alphas_cumprod, mean_per_bin, snr_weights
+from training.options import RunOptions, make_accelerator
+from training.plan import Plan
+from training.progress import Progress, format_duration
+from training.run import Run, make_ema
+from training.sample import make_scheduler
+from training.settings import UnetSettings, VaeSettings, override
+from training.train_text_encoder import contrastive_loss, shorten
+from training.train_unet import TrainingData, draw_noisy_batch, make_compute_loss, make_unet
+from training.train_vae import draw_pixel_values, peak_signal_to_noise, vae_losses
+
+TINY_UNET = UnetSettings(
+    block_out_channels=(32, 32),
+    attention_head_dim=2,
+    norm_num_groups=8,
+    batch_size=6,
+    num_warmup_steps=3,
+    ema_decay=0.9,
+)
+
+
+def make_data(count=20):
+    generator = torch.Generator().manual_seed(0)
+    return TrainingData(
+        torch.randn(count, 4, 8, 8, generator=generator).half(),
+        torch.rand(count, 4, 8, 8, generator=generator).half(),
+        torch.randn(count, 5, 16, generator=generator).half(),
+        torch.randn(1, 5, 16, generator=generator).half(),
+        0.7,
+    )
+
+
+def make_ddpm():
+    return DDPMScheduler(
+        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
+    )
+
+
+def test_noisy_latents_agree_with_the_library_and_with_the_formula():
+    ddpm = make_ddpm()
+    alphas_cumprod = make_alphas_cumprod(1000, 0.00085, 0.012)
+    assert (alphas_cumprod - ddpm.alphas_cumprod).abs().max() < 1e-6
+    latents, noise = torch.randn(2, 5, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    timesteps = torch.tensor([0, 1, 500, 998, 999])
+    ours = add_noise(latents, noise, alphas_cumprod[timesteps])
+    assert (ours - ddpm.add_noise(latents, noise, timesteps)).abs().max() < 1e-5
+    for row, timestep in enumerate(timesteps.tolist()):
+        share = 1.0
+        for step in range(timestep + 1):
+            root = math.sqrt(0.00085) + step / 999 * (math.sqrt(0.012) - math.sqrt(0.00085))
+            share *= 1 - root**2
+        expected = math.sqrt(share) * latents[row] + math.sqrt(1 - share) * noise[row]
+        assert (ours[row] - expected).abs().max() < 1e-4
+
+
+def test_the_shipped_scheduler_follows_the_schedule_of_the_training():
+    assert (make_scheduler().alphas_cumprod - make_ddpm().alphas_cumprod).abs().max() == 0
+    settings = UnetSettings()
+    ours = make_alphas_cumprod(settings.num_train_timesteps, settings.beta_start, settings.beta_end)
+    assert (make_scheduler().alphas_cumprod - ours).abs().max() < 1e-6
+
+
+def test_snr_weights_agree_with_the_formula():
+    shares = torch.tensor([0.999, 0.9, 0.5, 0.1, 0.005])
+    expected = [min(s / (1 - s), 5.0) / (s / (1 - s)) for s in shares.tolist()]
+    assert np.allclose(snr_weights(shares, 5.0).numpy(), expected, rtol=1e-4)
+    assert expected[0] < 0.01
+    assert expected[-1] == 1
+    assert snr_weights(shares, None).tolist() == [1] * 5
+
+
+def test_errors_are_averaged_per_noise_level():
+    errors, timesteps = torch.tensor([1.0, 3.0, 5.0, 8.0]), torch.tensor([0, 199, 200, 999])
+    assert mean_per_bin(errors, timesteps, 1000, 5) == {"t0": 2.0, "t1": 5.0, "t4": 8.0}
+
+
+def test_the_unets_loss_is_the_weighted_error_of_its_prediction():
+    data, accelerator = make_data(), make_accelerator("no")
+    seen = {}
+
+    def predict(noisy_latents, timesteps, encoder_hidden_states):
+        seen.update(latents=noisy_latents, timesteps=timesteps, text=encoder_hidden_states)
+        return SimpleNamespace(sample=0.5 * noisy_latents)
+
+    loss, bins = make_compute_loss(data, TINY_UNET, accelerator)(predict, 3, 0.0)
+    ddpm = make_ddpm()
+    generator = make_step_generator(TINY_UNET.seed, 3)
+    _, noise, timesteps, _ = draw_noisy_batch(data, ddpm.alphas_cumprod, TINY_UNET, generator)
+    assert torch.equal(seen["timesteps"], timesteps)
+    total = 0.0
+    for row, timestep in enumerate(timesteps.tolist()):
+        share = ddpm.alphas_cumprod[timestep].item()
+        weight = min(share / (1 - share), 5.0) / (share / (1 - share))
+        difference = 0.5 * seen["latents"][row] - noise[row]
+        total += weight * (difference**2).sum().item() / difference.numel()
+    assert loss.item() == pytest.approx(total / len(timesteps), rel=1e-4)
+    assert bins
+
+
+def test_one_caption_in_ten_is_empty_and_the_latents_are_scaled():
+    data = make_data()
+    settings = override(TINY_UNET, ["batch_size=4000"])
+    clean = torch.ones(1000)  # no noise at all: what remains are the latents
+    latents, noise, timesteps, text = draw_noisy_batch(
+        data, clean, settings, make_step_generator(0, 0)
+    )
+    is_empty = (text == data.uncond_embeddings.float()).flatten(1).all(1)
+    assert 0.08 < is_empty.float().mean() < 0.12
+    expected = (data.mean.float().var() + data.std.float().square().mean()).sqrt() * 0.7
+    assert latents.std() == pytest.approx(expected.item(), rel=0.02)
+    assert noise.std() == pytest.approx(1, rel=0.02)
+    assert timesteps.float().mean() == pytest.approx(499.5, rel=0.05)
+
+
+def test_the_draws_of_a_step_depend_on_seed_step_and_process_only():
+    def draw(*numbers):
+        return torch.randn(4, generator=make_step_generator(*numbers))
+
+    assert torch.equal(draw(0, 5, 1), draw(0, 5, 1))
+    different = [draw(0, 5, 1), draw(1, 5, 1), draw(0, 6, 1), draw(0, 5, 0), draw(5, 0, 1)]
+    for index, first in enumerate(different):
+        assert not any(torch.equal(first, other) for other in different[index + 1 :])
+
+
+def test_the_vaes_losses_agree_with_plain_formulas_and_the_library():
+    generator = torch.Generator().manual_seed(0)
+    ours, true = torch.rand(2, 2, 3, 6, 6, generator=generator)
+    moments = torch.randn(2, 8, 2, 2, generator=generator)
+    mean, logvar = moments.chunk(2, dim=1)
+    l1, gradient, kl = vae_losses(ours, true, mean, logvar)
+    a, b = ours.numpy(), true.numpy()
+    assert l1.item() == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
+    steps = [np.abs(np.diff(a, axis=axis) - np.diff(b, axis=axis)).mean() for axis in (2, 3)]
+    assert gradient.item() == pytest.approx(sum(steps), rel=1e-5)
+    library = DiagonalGaussianDistribution(moments).kl().mean().item() / mean[0].numel()
+    assert kl.item() == pytest.approx(library, rel=1e-5)
+
+
+def test_psnr_of_a_known_error():
+    true = torch.zeros(1, 3, 4, 4)
+    assert peak_signal_to_noise(true + 0.2, true) == pytest.approx(20.0)
+
+
+def test_crops_are_windows_of_the_pictures_and_whole_ones_come_last():
+    settings = VaeSettings(batch_size=16, crop_size=64, whole_share=0.2)
+    rows = torch.arange(128, dtype=torch.uint8).expand(128, 128)
+    pictures = torch.stack([torch.full((128, 128), 7, dtype=torch.uint8), rows, rows.T])[None]
+    crops = draw_pixel_values(pictures, settings, 0.79, make_step_generator(0, 0))
+    assert crops.shape == (16, 3, 64, 64)
+    values = ((crops + 1) * 127.5).round()
+    assert (values[:, 0] == 7).all()
+    assert (values[:, 1].diff(dim=-1) == 1).all()
+    assert (values[:, 2].diff(dim=-2) == 1).all()
+    assert len(values[:, 1, 0, 0].unique()) > 8
+    whole = draw_pixel_values(pictures, settings, 0.8, make_step_generator(0, 0))
+    assert whole.shape == (4, 3, 128, 128)
+
+
+def test_the_contrastive_loss_is_two_cross_entropies():
+    logits = torch.randn(5, 5, generator=torch.Generator().manual_seed(0))
+    rows = -np.mean([row.log_softmax(0)[i].item() for i, row in enumerate(logits)])
+    columns = -np.mean([row.log_softmax(0)[i].item() for i, row in enumerate(logits.T)])
+    assert contrastive_loss(logits).item() == pytest.approx((rows + columns) / 2, rel=1e-5)
+    assert contrastive_loss(torch.eye(5) * 100).item() < 1e-6
+
+
+def test_shortening_keeps_every_captions_end():
+    ids = torch.tensor([[1, 5, 9, 9, 9, 9], [1, 5, 6, 9, 9, 9]])
+    assert shorten(ids, 9).tolist() == [[1, 5, 9, 9], [1, 5, 6, 9]]
+
+
+def test_the_average_follows_the_formula():
+    model = torch.nn.Linear(1, 1, bias=False)
+    ema = make_ema(model, 0.5)
+    expected = None
+    for count, value in enumerate((3.0, 7.0, 1.0, 4.0)):
+        with torch.no_grad():
+            model.weight.fill_(value)
+        ema.update_parameters(model)
+        decay = min(0.5, (1 + count) / (10 + count))
+        expected = value if count == 0 else decay * expected + (1 - decay) * value
+    assert ema.module.weight.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_learning_rate_rises_stays_and_falls():
+    plan = Plan(peak=2.0, num_warmup_steps=4, decay_share=0.5, num_steps=100)
+    rates = [plan.learning_rate(step, plan.share_done(step, 0)) for step in range(100)]
+    assert rates[:4] == [0.5, 1.0, 1.5, 2.0]
+    assert set(rates[4:51]) == {2.0}
+    assert rates[75] == pytest.approx(1.0)
+    assert rates[99] < 0.01
+    assert sorted(rates[50:], reverse=True) == rates[50:]
+
+
+def test_a_budget_of_minutes_counts_time():
+    plan = Plan(peak=1.0, num_warmup_steps=1, decay_share=1.0, minutes=10)
+    assert plan.share_done(5, 300) == 0.5
+    assert plan.share_done(5, 10_000) == 1
+    assert plan.seconds_left(5, 300) == 300
+    assert Plan(1.0, 1, 1.0, num_steps=50).seconds_left(10, 20) == 80
+
+
+@pytest.mark.parametrize("budget", [{}, {"num_steps": 5, "minutes": 1}, {"minutes": 0}])
+def test_a_bad_budget_is_refused(budget):
+    with pytest.raises(ValueError, match="budget"):
+        Plan(1.0, 1, 0.5, **budget)
+
+
+def test_settings_are_overridden_by_name_and_type():
+    settings = override(UnetSettings(), ["batch_size=8", "min_snr_gamma=None", "seed=3"])
+    assert (settings.batch_size, settings.min_snr_gamma, settings.seed) == (8, None, 3)
+    assert override(UnetSettings(), ["ema_decay=1"]).ema_decay == 1.0
+    for wrong, message in (
+        ("batch=8", "no setting 'batch'; the settings are: block_out_channels"),
+        ("batch_size=many", "no Python literal"),
+        ("batch_size=0.5", "give a int"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            override(UnetSettings(), [wrong])
+
+
+def test_progress_averages_between_reports():
+    history = []
+    progress = Progress(Plan(1.0, 1, 0.5, num_steps=4), history)
+    for step, loss in enumerate((4.0, 2.0, 1.0), start=1):
+        taken = SimpleNamespace(
+            step=step,
+            seconds=step * 10.0,
+            share=step / 4,
+            loss=loss,
+            metrics={"t0": loss} if step == 1 else {},
+            learning_rate=1.0,
+        )
+        progress.add(taken)
+        if step == 2:
+            assert "left 0 min 20 s" in progress.report(taken)
+    progress.report(taken)
+    assert history[0] == {"step": 2, "seconds": 20.0, "loss": 3.0, "t0": 4.0}
+    assert history[1] == {"step": 3, "seconds": 30.0, "loss": 1.0}
+    assert format_duration(7500) == "2 h 05 min"
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "state"
+    write_atomically(path, lambda file: file.write(b"old"))
+
+    def fail(file):
+        file.write(b"half of the new")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, fail)
+    assert path.read_bytes() == b"old"
+
+
+def test_killed_in_the_middle_of_a_checkpoint_the_previous_one_is_good(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"step": 1, "weights": torch.full((1000,), 1.0)})
+    script = f"""
+import os, signal
+from training import checkpoints
+def die(file):
+    file.write(b"x" * 5_000)
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+checkpoints.write_atomically({str(path)!r}, die)
+"""
+    root = Path(__file__).parents[1]
+    killed = subprocess.run([sys.executable, "-c", script], cwd=root, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(os.listdir(tmp_path)) == 2  # the good file and the torn one beside it
+    state = load_checkpoint(path)
+    assert state["step"] == 1
+    assert torch.equal(state["weights"], torch.full((1000,), 1.0))
+    save_checkpoint(path, {"step": 2})
+    assert load_checkpoint(path) == {"step": 2}
+    assert os.listdir(tmp_path) == ["checkpoint.pt"]
+
+
+def test_a_broken_or_missing_checkpoint_is_said_so(tmp_path):
+    assert load_checkpoint(tmp_path / "none.pt") is None
+    (tmp_path / "bad.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match="delete it to start anew"):
+        load_checkpoint(tmp_path / "bad.pt")
+
+
+def make_run(folder, settings=TINY_UNET):
+    accelerator = make_accelerator("no")
+    torch.manual_seed(0)
+    unet = make_unet(settings, (4, 8, 8), cross_attention_dim=16)
+    run = Run(accelerator, unet, settings, RunOptions(folder, num_steps=8), "unet")
+    return run, make_compute_loss(make_data(), settings, accelerator)
+
+
+def flat(module):
+    return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+    monkeypatch.setattr(run_module, "SECONDS_BETWEEN_REPORTS", 0)
+    whole, compute_loss = make_run(tmp_path / "whole")
+    start = flat(whole.model).clone()
+    whole_average = whole.train(compute_loss)
+    first, compute_loss = make_run(tmp_path / "parts")
+
+    def stop_after_five(model, step, share):
+        if step == 5:
+            raise KeyboardInterrupt
+        return compute_loss(model, step, share)
+
+    with pytest.raises(KeyboardInterrupt):
+        first.train(stop_after_five)
+    second, compute_loss = make_run(tmp_path / "parts")
+    assert second.step == 5
+    average = second.train(compute_loss)
+    assert (flat(whole.model) - start).abs().max() > 1e-4
+    assert (flat(whole_average) - flat(whole.model)).abs().max() > 1e-6
+    assert (flat(second.model) - flat(whole.model)).abs().max() < 1e-6
+    assert (flat(average) - flat(whole_average)).abs().max() < 1e-6
+    assert len(whole.history) == len(second.history) == 8
+    for ours, theirs in zip(whole.history, second.history, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-6)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    run, compute_loss = make_run(tmp_path)
+    run.train(compute_loss)
+    with pytest.raises(ValueError, match=r"learning_rate differ.*another --folder"):
+        make_run(tmp_path, override(TINY_UNET, ["learning_rate=0.5"]))

@@ -1,0 +1,75 @@
+"""Render scenes into tensors, in parallel where the machine has the cores."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from training.scenes import scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from PIL import Image
+
+
+def image_to_pixel_values(image: Image.Image) -> torch.Tensor:
+    """Turn a PIL RGB picture into (3, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
+
+
+class SceneDataset(Dataset):
+    """The scenes of a range of seeds.
+
+    Args:
+        seeds: range of ints.
+    """
+
+    def __init__(self, seeds: range) -> None:
+        self.seeds = seeds
+
+    def __len__(self) -> int:
+        """Return the number of scenes."""
+        return len(self.seeds)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, str]:
+        """Return (picture, caption); the picture is (3, 128, 128) uint8."""
+        made = scene(self.seeds[index])
+        return torch.from_numpy(np.array(made.image)).permute(2, 0, 1), made.caption
+
+
+def render_batches(
+    seeds: range, batch_size: int, num_workers: int | None = None
+) -> Iterator[tuple[torch.Tensor, Sequence[str]]]:
+    """Render scenes in order, batch by batch.
+
+    Args:
+        seeds: range of ints.
+        batch_size: scenes.
+        num_workers: processes; None takes as many as there are cores, 0 stays in this one.
+
+    Yields:
+        (pictures, captions): (B, 3, 128, 128) uint8 and a sequence of B str.
+    """
+    if num_workers is None:
+        num_workers = os.cpu_count() or 1
+    yield from DataLoader(SceneDataset(seeds), batch_size, num_workers=num_workers)
+
+
+def render_all(seeds: range) -> torch.Tensor:
+    """Render scenes into one tensor.
+
+    Returns:
+        (N, 3, 128, 128) uint8.
+    """
+    return torch.cat([pictures for pictures, _ in render_batches(seeds, 64)])
+
+
+def bytes_to_pixel_values(pictures: torch.Tensor) -> torch.Tensor:
+    """Turn uint8 in [0, 255] into float32 in [-1, 1], channels last in memory."""
+    values = pictures.float() / 127.5 - 1
+    return values.contiguous(memory_format=torch.channels_last)

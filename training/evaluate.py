@@ -1,0 +1,182 @@
+"""Evaluate a model: the VAE, prompt fidelity, a Fréchet distance, diversity, curves, speed.
+
+Everything comes from seeds and prompts that training never saw.
+
+Run: python -m training.evaluate --model sdhelpers/tiny_sd --judge runs/tiny/judge/model
+"""
+
+import argparse
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from sdhelpers.components import Components, load_components
+
+from training.checkpoints import write_atomically
+from training.evaluation import (
+    measure_diversity,
+    measure_fidelity,
+    measure_judge,
+    measure_point,
+    measure_vae,
+)
+from training.evaluation_settings import (
+    EvaluationSettings,
+    diversity_prompts,
+    draw_prompt_set,
+    join,
+)
+from training.fidelity import seen_captions
+from training.judge import Judge, ask_judge, load_judge
+from training.options import DEFAULT_FOLDER
+from training.painting import Sampling, render, seconds_for_one
+from training.report import make_report, put_into_card
+from training.sample import SHIPPED_FOLDER
+
+RESULTS_PATH = Path(__file__).parent / "results.json"
+
+
+def describe_machine(device: torch.device) -> dict:
+    """Say what the seconds were measured on."""
+    is_gpu = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if is_gpu else platform.machine() + " CPU",
+        "num_threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def measure_curves(
+    components: Components,
+    judge: Judge,
+    settings: EvaluationSettings,
+    seen: frozenset[str],
+    say: Callable[[str], None],
+) -> tuple[list[dict], list[dict], Sampling]:
+    """Measure both curves.
+
+    Returns:
+        (guidance_curve, steps_curve, sampling): lists of points as of `measure_point`, and the
+        sampling of the main figures, at the chosen or the best guidance scale.
+    """
+    prompt_set = draw_prompt_set("curve", settings.num_curve_prompts, seen)
+    others = draw_prompt_set("curve_reference", settings.num_curve_prompts, seen)
+    target = ask_judge(judge, render(join(others))).features
+
+    def measure(sampling: Sampling) -> dict:
+        point = measure_point(components, judge, prompt_set, target, sampling, settings.batch_size)
+        say(f"{sampling}: mean fidelity {point['mean_fidelity']:.3f}")
+        return point
+
+    first = Sampling(settings.schedulers[0], settings.num_inference_steps)
+    guidance_curve = [measure(replace(first, guidance_scale=s)) for s in settings.guidance_scales]
+    best = max(guidance_curve, key=lambda point: point["mean_fidelity"])["guidance_scale"]
+    chosen = best if settings.guidance_scale is None else settings.guidance_scale
+    steps_curve = [
+        measure(Sampling(scheduler, num_steps, chosen))
+        for scheduler in settings.schedulers
+        for num_steps in settings.step_counts
+    ]
+    return guidance_curve, steps_curve, replace(first, guidance_scale=chosen)
+
+
+def evaluate(
+    components: Components,
+    judge: Judge,
+    settings: EvaluationSettings,
+    say: Callable[[str], None] = print,
+) -> dict:
+    """Measure everything.
+
+    Args:
+        components: of the model, in float32.
+        judge: the trained judge, on the same device.
+        settings: how much of everything.
+        say: is told how far it is.
+
+    Returns:
+        dict for JSON, see the functions of `evaluation`.
+
+    Raises:
+        ValueError: before any painting, if training saw nearly all possible prompts.
+    """
+    seen = seen_captions(settings.first_training_seed, settings.num_training_scenes)
+    prompt_set = draw_prompt_set("prompts", settings.num_prompts, seen)
+    reference = draw_prompt_set("reference", settings.num_prompts, seen)
+    open_prompts = diversity_prompts(settings.num_diversity_prompts, seen)
+    results = {"settings": asdict(settings), "machine": describe_machine(components.unet.device)}
+    say(f"{len(seen)} captions of the training are barred")
+    results["vae"] = measure_vae(components, settings.num_vae_scenes)
+    say(f"VAE: PSNR {results['vae']['psnr']:.2f} dB, SSIM {results['vae']['ssim']:.4f}")
+    results["judge"] = measure_judge(components, judge, settings.num_examined)
+    guidance_curve, steps_curve, sampling = measure_curves(components, judge, settings, seen, say)
+    say(f"painting the main figures with {sampling}")
+    results["sampling"] = asdict(sampling)
+    results |= measure_fidelity(
+        components, judge, prompt_set, reference, sampling, settings.batch_size
+    )
+    results["diversity"] = measure_diversity(components, judge, open_prompts, sampling, settings)
+    results["seconds_for_one_picture"] = seconds_for_one(components, sampling)
+    return {**results, "guidance_curve": guidance_curve, "steps_curve": steps_curve}
+
+
+def read_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    default = EvaluationSettings()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=SHIPPED_FOLDER, help="model folder")
+    parser.add_argument("--judge", type=Path, default=DEFAULT_FOLDER / "judge" / "model")
+    parser.add_argument("--prompts", type=int, default=default.num_prompts, help="per category")
+    parser.add_argument("--curve-prompts", type=int, default=default.num_curve_prompts)
+    parser.add_argument("--vae-scenes", type=int, default=default.num_vae_scenes)
+    parser.add_argument("--guidance", type=float, help="scale of the main figures; else the best")
+    parser.add_argument("--batch-size", type=int, default=default.batch_size)
+    parser.add_argument(
+        "--training-scenes",
+        type=int,
+        default=default.num_training_scenes,
+        help="the cache's num_scenes, if it was changed",
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS_PATH, help="a .md is put beside it")
+    parser.add_argument("--card", type=Path, help="model card whose table is to be replaced")
+    return parser.parse_args()
+
+
+def write_results(results: dict, out: Path, card: Path | None) -> None:
+    """Write the figures as JSON, the tables as Markdown beside it, and into the model card."""
+    texts = {out: json.dumps(results, indent=1), out.with_suffix(".md"): make_report(results)}
+    if card is not None:
+        texts[card] = put_into_card(card.read_text(encoding="utf-8"), make_report(results))
+    for path, text in texts.items():
+        data = text.encode()
+        write_atomically(path, lambda file, data=data: file.write(data))
+
+
+def main() -> None:
+    """Evaluate as the command line says."""
+    arguments = read_arguments()
+    settings = replace(
+        EvaluationSettings(),
+        num_prompts=arguments.prompts,
+        num_curve_prompts=arguments.curve_prompts,
+        num_vae_scenes=arguments.vae_scenes,
+        guidance_scale=arguments.guidance,
+        batch_size=arguments.batch_size,
+        num_training_scenes=arguments.training_scenes,
+    )
+    if arguments.card is not None:  # better now than in an hour
+        put_into_card(arguments.card.read_text(encoding="utf-8"), "")
+    components = load_components(arguments.model, dtype=torch.float32)
+    judge, config = load_judge(arguments.judge)
+    results = evaluate(components, judge.to(components.unet.device), settings)
+    results = {"model": arguments.model.resolve().name, **results}
+    results["judge"]["num_steps"] = config["num_steps"]
+    write_results(results, arguments.out, arguments.card)
+    print(make_report(results))
+
+
+if __name__ == "__main__":
+    main()

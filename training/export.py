@@ -1,0 +1,60 @@
+"""Stage 5: assemble the model folder, half precision on disk, float32 in memory.
+
+Run: python -m training.export --out sdhelpers/tiny_sd
+"""
+
+import argparse
+import io
+import json
+import zipfile
+from pathlib import Path
+
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextModel
+
+from training.cache_latents import load_tokenizer
+from training.options import DEFAULT_FOLDER
+from training.sample import make_pipeline
+
+
+def export(folder: Path, out: Path) -> None:
+    """Write the trained parts of a run as one folder that every diffusers pipeline loads.
+
+    Args:
+        folder: the run's folder.
+        out: the model folder; files of an earlier model in it are replaced.
+    """
+    pipeline = make_pipeline(
+        AutoencoderKL.from_pretrained(folder / "vae" / "model").half(),
+        CLIPTextModel.from_pretrained(folder / "text_encoder" / "model").half(),
+        load_tokenizer(),
+        UNet2DConditionModel.from_pretrained(folder / "unet" / "model").half(),
+    )
+    pipeline.save_pretrained(out)
+    # transformers would otherwise load the text encoder in the precision it has on disk.
+    config_path = out / "text_encoder" / "config.json"
+    config = json.loads(config_path.read_text())
+    config["dtype"] = "float32"
+    config_path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def compressed_megabytes(folder: Path | str) -> float:
+    """Return the size of a folder's files in a zip archive, which a wheel is, in 10^6 bytes."""
+    with zipfile.ZipFile(io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(Path(folder).rglob("*")):
+            archive.write(path, path.relative_to(folder))
+        return sum(entry.compress_size for entry in archive.infolist()) / 1e6
+
+
+def main() -> None:
+    """Export the run that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="the run's files")
+    parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
+    arguments = parser.parse_args()
+    export(arguments.folder, arguments.out)
+    print(f"{arguments.out}: {compressed_megabytes(arguments.out):.1f} MB compressed")
+
+
+if __name__ == "__main__":
+    main()

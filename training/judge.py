@@ -1,0 +1,190 @@
+"""The judge: a small network that looks at a picture and answers the `QUESTIONS` about it."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+from torch.nn import functional
+
+from training.checkpoints import write_atomically
+from training.data import bytes_to_pixel_values
+from training.nouns import NOUNS
+from training.paint import IMAGE_SIZE
+from training.questions import QUESTIONS
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """Settings of the judge, from its network to its training."""
+
+    # Channels per level: 64, 32, 16, 8 and 4 pixels wide. Enough to tell 129 sprites apart.
+    channels: tuple[int, ...] = (32, 64, 128, 256, 256)
+    # Channels per group of the normalisation; must divide every width above.
+    norm_num_groups: int = 16
+    # Numbers per picture from which all answers are read, and which the distances compare. More
+    # would need more pictures for a Fréchet distance.
+    feature_dim: int = 256
+    # Scenes per step, every one new.
+    batch_size: int = 64
+    # Seeds: apart from the scenes of the model's own training and below the evaluation's.
+    first_seed: int = 100_000_000
+    # Share of scenes with a combination that the model's training holds out.
+    held_out_share: float = 0.05
+    # Share of the pictures that are blurred and noisy, as a decoder's pictures may be.
+    degraded_share: float = 0.5
+    # Pixels, the widest blur, and noise in units of [-1, 1]: about what a VAE of 25 dB loses.
+    max_blur: float = 1.2
+    max_noise: float = 0.08
+    # Processes that render; None takes as many as there are cores, 0 renders in between.
+    num_workers: int | None = None
+    # No unit. AdamW's peak for a small network with batches of 64.
+    learning_rate: float = 1e-3
+    # Steps to reach the peak.
+    num_warmup_steps: int = 100
+    # Share of the run in which the rate falls to zero (cosine).
+    decay_share: float = 0.7
+    # No unit. Averages about the last 500 steps.
+    ema_decay: float = 0.998
+    # Seed of the weights and of the draws of every step.
+    seed: int = 3
+
+
+SMOKE_JUDGE = JudgeSettings(
+    channels=(16, 32, 32, 32, 64),
+    norm_num_groups=8,
+    feature_dim=64,
+    batch_size=32,
+    num_workers=0,
+    num_warmup_steps=5,
+    ema_decay=0.9,
+)
+
+
+class Judge(nn.Module):
+    """A convolutional network from pixels to one feature vector, and a layer per question.
+
+    Args:
+        settings: `JudgeSettings`.
+
+    Raises:
+        ValueError: if the levels don't halve the picture to 4 x 4.
+    """
+
+    def __init__(self, settings: JudgeSettings) -> None:
+        super().__init__()
+        last_size = IMAGE_SIZE >> len(settings.channels)
+        if last_size != 4:
+            raise ValueError(
+                f"{len(settings.channels)} levels shrink {IMAGE_SIZE} pixels to {last_size}; "
+                "give five entries of channels, which shrink it to 4"
+            )
+        layers, width = [], 3
+        for level, next_width in enumerate(settings.channels):
+            layers += [nn.Conv2d(width, next_width, 3, stride=2, padding=1)]
+            layers += [nn.GroupNorm(settings.norm_num_groups, next_width), nn.SiLU()]
+            if 0 < level < len(settings.channels) - 1:
+                layers += [nn.Conv2d(next_width, next_width, 3, padding=1)]
+                layers += [nn.GroupNorm(settings.norm_num_groups, next_width), nn.SiLU()]
+            width = next_width
+        self.layers = nn.Sequential(*layers)
+        # The 4 x 4 map is flattened, not averaged: left and right, above and below matter.
+        self.projection = nn.Linear(width * last_size**2, settings.feature_dim)
+        self.norm = nn.LayerNorm(settings.feature_dim)
+        sizes = {"nouns": len(NOUNS), **{name: len(all_) for name, all_ in QUESTIONS.items()}}
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(settings.feature_dim, size) for name, size in sizes.items()}
+        )
+        nn.init.constant_(self.heads["nouns"].bias, -4.0)  # most nouns are absent: e^-4 is 2 %
+
+    def forward(self, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the logits of all answers, and the features.
+
+        Args:
+            pixel_values: (B, 3, 128, 128) in [-1, 1].
+
+        Returns:
+            "nouns": (B, 129), one logit per noun. Every question: (B, its answers).
+            "features": (B, feature_dim) of length 1, for distances between 0 and 2.
+        """
+        normed = self.norm(self.projection(self.layers(pixel_values).flatten(1)))
+        logits = {name: head(functional.silu(normed)) for name, head in self.heads.items()}
+        return {**logits, "features": functional.normalize(normed, dim=-1)}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the judge sees in N pictures.
+
+    Attributes:
+        nouns: (N, 129) bool, whether each noun is there.
+        chosen: question -> (N,) int, the index of the likeliest answer.
+        features: (N, D) float32, of length 1.
+    """
+
+    nouns: np.ndarray
+    chosen: dict[str, np.ndarray]
+    features: np.ndarray
+
+    def answer(self, row: int, question: str) -> str:
+        """Return one answer in words."""
+        return QUESTIONS[question][self.chosen[question][row]]
+
+    def sees(self, row: int, noun: str) -> bool:
+        """Say whether a noun is in a picture."""
+        return bool(self.nouns[row, NOUNS.index(noun)])
+
+
+@torch.inference_mode()
+def ask_judge(judge: Judge, pictures: torch.Tensor, batch_size: int = 64) -> Answers:
+    """Let the judge look at pictures.
+
+    Args:
+        judge: the network, on any device.
+        pictures: (N, 3, 128, 128) uint8.
+        batch_size: pictures at a time.
+
+    Raises:
+        ValueError: if the pictures have another shape or dtype.
+    """
+    if pictures.shape[1:] != (3, IMAGE_SIZE, IMAGE_SIZE) or pictures.dtype != torch.uint8:
+        raise ValueError(
+            f"got pictures {tuple(pictures.shape)} {pictures.dtype}; the judge reads "
+            f"(N, 3, {IMAGE_SIZE}, {IMAGE_SIZE}) uint8"
+        )
+    device = next(judge.parameters()).device
+    batches = [
+        {name: values.float().cpu() for name, values in judge(pixel_values.to(device)).items()}
+        for pixel_values in map(bytes_to_pixel_values, pictures.split(batch_size))
+    ]
+    joined = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    chosen = {question: joined[question].argmax(1).numpy() for question in QUESTIONS}
+    return Answers((joined["nouns"] > 0).numpy(), chosen, joined["features"].numpy())
+
+
+def save_judge(judge: Judge, settings: JudgeSettings, num_steps: int, folder: Path) -> None:
+    """Write a trained judge as `model.safetensors` and `config.json`, atomically each."""
+    weights = {name: value.contiguous().cpu() for name, value in judge.state_dict().items()}
+    data = save(weights)
+    write_atomically(folder / "model.safetensors", lambda file: file.write(data))
+    config = {"settings": asdict(settings), "num_steps": num_steps}
+    text = json.dumps(config, indent=2).encode()
+    write_atomically(folder / "config.json", lambda file: file.write(text))
+
+
+def load_judge(folder: Path) -> tuple[Judge, dict]:
+    """Load a judge and its config, which holds its settings and "num_steps".
+
+    Raises:
+        ValueError: if the folder holds no judge.
+    """
+    if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
+        raise ValueError(f"{folder} holds no judge; run python -m training.train_judge first")
+    config = json.loads((folder / "config.json").read_text())
+    saved = config["settings"]
+    judge = Judge(JudgeSettings(**{**saved, "channels": tuple(saved["channels"])}))
+    judge.load_state_dict(load_file(folder / "model.safetensors"))
+    return judge.eval(), config

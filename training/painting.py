@@ -1,0 +1,127 @@
+"""Pictures to judge: painted by the model, rendered by the grammar, decoded by the VAE."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from statistics import median
+
+import numpy as np
+import torch
+from PIL import Image
+from sdhelpers.components import Components
+from sdhelpers.sampling import generate
+
+from training.facts import OBJECT_COLOURS, Facts, draw_background
+from training.fidelity import Prompt
+from training.nouns import ANY_COLOUR
+from training.scenes import paint_facts
+from training.train_vae import encode_decode
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the model paints.
+
+    Attributes:
+        scheduler: a name of `sdhelpers.schedule.SCHEDULERS`.
+        num_inference_steps: steps.
+        guidance_scale: no unit; 1 is no guidance.
+    """
+
+    scheduler: str = "DPM-Solver++"
+    num_inference_steps: int = 20
+    guidance_scale: float = 5.0
+
+
+def images_to_pictures(images: Sequence[Image.Image]) -> torch.Tensor:
+    """Stack PIL RGB pictures of one size into (N, 3, H, W) uint8.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if not images:
+        raise ValueError("no images to stack; give at least one")
+    return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
+
+
+def paint(
+    components: Components,
+    texts: Sequence[str],
+    seeds: Sequence[int],
+    sampling: Sampling,
+    batch_size: int,
+) -> torch.Tensor:
+    """Let the model paint one picture for each prompt and seed.
+
+    Args:
+        components: of the model.
+        texts: N prompts.
+        seeds: N seeds of the noise, so that a picture doesn't depend on its batch.
+        sampling: how.
+        batch_size: pictures at a time.
+
+    Returns:
+        (N, 3, 128, 128) uint8.
+    """
+    images = []
+    for start in range(0, len(texts), batch_size):
+        images += generate(
+            components,
+            list(texts[start : start + batch_size]),
+            seed=list(seeds[start : start + batch_size]),
+            scheduler=sampling.scheduler,
+            num_inference_steps=sampling.num_inference_steps,
+            guidance_scale=sampling.guidance_scale,
+            show_progress=False,
+        )
+    return images_to_pictures(images)
+
+
+def seconds_for_one(components: Components, sampling: Sampling, repeats: int = 3) -> float:
+    """Time one picture alone, prompt to PIL image: the median, in seconds, after one to warm up."""
+    times = []
+    for seed in range(repeats + 1):
+        started = time.perf_counter()
+        paint(components, ["a cat"], [seed], sampling, batch_size=1)
+        times.append(time.perf_counter() - started)
+    return median(times[1:])
+
+
+def render(prompts: Sequence[Prompt]) -> torch.Tensor:
+    """Render the scenes that prompts describe, as training pictures are made.
+
+    Returns:
+        (N, 3, 128, 128) uint8.
+    """
+    return images_to_pictures([paint_facts(prompt.facts, prompt.seed) for prompt in prompts])
+
+
+def decode_encoded(components: Components, pictures: torch.Tensor) -> torch.Tensor:
+    """Send pictures (N, 3, 128, 128) uint8 through the VAE, there and back, rounded to bytes."""
+    decoded = [
+        ((encode_decode(components.vae, batch)[1] + 1) * 127.5).round().byte()
+        for batch in pictures.split(64)
+    ]
+    return torch.cat(decoded)
+
+
+def vary_unsaid(facts: Facts, seed: int) -> Facts:
+    """Redraw what a caption leaves open: the background, and the colours of made things.
+
+    Args:
+        facts: their caption names neither background nor colours, or keeps what it names.
+        seed: int.
+    """
+    random = Random(seed)
+    things = []
+    for thing in facts.things:
+        is_said = thing.colour is not None and thing.says_colour
+        if thing.noun in ANY_COLOUR and not is_said:
+            colour = random.choice(OBJECT_COLOURS) if random.random() < 0.5 else None
+            thing = replace(thing, colour=colour, says_colour=False)
+        things.append(thing)
+    facts = replace(facts, things=tuple(things))
+    if facts.says_background:
+        return facts
+    return replace(facts, background=draw_background(facts.things, random))

@@ -1,0 +1,184 @@
+"""The caller's side of the loop, shared by the stages: EMA, progress, checkpoints, resume."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from training.checkpoints import load_checkpoint, save_checkpoint, write_atomically
+from training.loop import ComputeLoss, training_steps
+from training.plan import Plan
+from training.progress import Progress, Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from accelerate import Accelerator
+
+    from training.options import RunOptions
+    from training.settings import TextEncoderSettings, UnetSettings, VaeSettings
+
+SECONDS_BETWEEN_REPORTS = 15
+SECONDS_BETWEEN_CHECKPOINTS = 180
+SECONDS_BETWEEN_SAMPLES = 600
+
+
+def make_ema(model: torch.nn.Module, decay: float) -> AveragedModel:
+    """Return a copy of a model that follows a running average of its weights.
+
+    The average is short at first, so that it forgets the random start.
+
+    Returns:
+        torch.optim.swa_utils.AveragedModel; its `module` is the averaged model.
+    """
+
+    def average_weights(
+        averages: Sequence[torch.Tensor],
+        values: Sequence[torch.Tensor],
+        num_averaged: torch.Tensor | int,
+    ) -> None:
+        current_decay = min(decay, (1 + int(num_averaged)) / (10 + int(num_averaged)))
+        for average, value in zip(averages, values, strict=True):
+            average.lerp_(value.detach(), 1 - current_decay)
+
+    return AveragedModel(model, multi_avg_fn=average_weights)
+
+
+class Run:
+    """One stage's run: the model in training, its average, and where it stands.
+
+    Args:
+        accelerator: accelerate.Accelerator.
+        model: torch.nn.Module with its first weights.
+        settings: the stage's settings.
+        options: `RunOptions`.
+        stage: the stage's name, which is also the name of its folder.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        model: torch.nn.Module,
+        settings: VaeSettings | TextEncoderSettings | UnetSettings,
+        options: RunOptions,
+        stage: str,
+    ) -> None:
+        self.accelerator = accelerator
+        self.settings = settings
+        self.folder = options.folder / stage
+        self.plan = Plan(
+            settings.learning_rate,
+            settings.num_warmup_steps,
+            settings.decay_share,
+            options.num_steps,
+            options.minutes,
+        )
+        self.model = model.to(accelerator.device, memory_format=torch.channels_last)
+        self.ema = make_ema(self.model, settings.ema_decay)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            settings.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.01,
+            fused=True,
+        )
+        self.step, self.seconds, self.history = 0, 0.0, []
+        self.restore()
+        self.prepared_model, self.prepared_optimizer = accelerator.prepare(model, self.optimizer)
+        if options.use_compile:
+            self.prepared_model = torch.compile(self.prepared_model, dynamic=False)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that a resumed run needs. The step is also the random state."""
+        return {
+            "settings": json.dumps(asdict(self.settings)),
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+            "model": self.accelerator.unwrap_model(self.model).state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint and, for people and plots, the history; main process only."""
+        if self.accelerator.is_main_process:
+            save_checkpoint(self.folder / "checkpoint.pt", self.state())
+            text = json.dumps(self.history, indent=1).encode()
+            write_atomically(self.folder / "history.json", lambda file: file.write(text))
+
+    def restore(self) -> None:
+        """Take up the checkpoint in the run's folder, if there is one.
+
+        Raises:
+            ValueError: if it was made with other settings.
+        """
+        path = self.folder / "checkpoint.pt"
+        state = load_checkpoint(path)
+        if state is None:
+            return
+        saved, current = (
+            json.loads(state["settings"]),
+            json.loads(json.dumps(asdict(self.settings))),
+        )
+        changed = [name for name in current if saved.get(name) != current[name]]
+        if changed:
+            raise ValueError(
+                f"{path} was made with other settings ({', '.join(changed)} differ); use them "
+                "again, choose another --folder, or delete the checkpoint"
+            )
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.history = state["history"]
+        self.accelerator.print(f"resuming {path} after step {self.step}")
+
+    def train(
+        self,
+        compute_loss: ComputeLoss,
+        show_samples: Callable[[torch.nn.Module, Path], None] | None = None,
+    ) -> torch.nn.Module:
+        """Train until the budget is spent.
+
+        Args:
+            compute_loss: see `loop.training_steps`.
+            show_samples: function (averaged model, path of a PNG to write), called now and then;
+                None where a stage has nothing to show.
+
+        Returns:
+            torch.nn.Module: the averaged model.
+        """
+        progress = Progress(self.plan, self.history)
+        report_due = Stopwatch(SECONDS_BETWEEN_REPORTS)
+        checkpoint_due = Stopwatch(SECONDS_BETWEEN_CHECKPOINTS)
+        samples_due = Stopwatch(SECONDS_BETWEEN_SAMPLES)
+        steps = training_steps(
+            self.accelerator,
+            self.prepared_model,
+            self.prepared_optimizer,
+            compute_loss,
+            self.plan,
+            self.step,
+            self.seconds,
+        )
+        for training_step in steps:
+            self.ema.update_parameters(self.accelerator.unwrap_model(self.model))
+            self.step, self.seconds = training_step.step, training_step.seconds
+            progress.add(training_step)
+            is_last = training_step.share >= 1
+            is_early = self.step.bit_count() == 1  # steps 1, 2, 4, 8, ...
+            if report_due() or is_early or is_last:
+                self.accelerator.print(progress.report(training_step), flush=True)
+            if checkpoint_due() or is_last:
+                self.save()
+            is_shown = show_samples is not None and self.accelerator.is_main_process
+            if is_shown and (samples_due() or is_last):
+                show_samples(self.ema.module, self.folder / f"samples_{self.step:06d}.png")
+        self.accelerator.wait_for_everyone()
+        return self.ema.module

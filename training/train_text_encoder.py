@@ -1,0 +1,214 @@
+"""Stage 3: train the text encoder, as CLIP was: each caption must find its own picture.
+
+The pictures are the cached latents, so a step costs little. The image tower is thrown away
+afterwards; the text encoder is frozen from then on, as in Stable Diffusion.
+
+Run: python -m training.train_text_encoder --minutes 25
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from training.cache_latents import load_latents, load_tokenizer, tokenize
+from training.loop import ComputeLoss, make_step_generator
+from training.options import (
+    RunOptions,
+    add_run_arguments,
+    make_accelerator,
+    read_options,
+    read_settings,
+)
+from training.run import Run
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from transformers import CLIPTokenizer
+
+    from training.settings import TextEncoderSettings
+
+
+def make_text_encoder(
+    settings: TextEncoderSettings, tokenizer: CLIPTokenizer, used_ids: torch.Tensor
+) -> CLIPTextModel:
+    """Return a new text encoder whose unused embedding rows are exactly zero.
+
+    A row that no caption uses gets no gradient, and weight decay leaves zero at zero, so those
+    rows stay zero and the shipped file compresses well.
+
+    Args:
+        settings: `TextEncoderSettings`.
+        tokenizer: CLIPTokenizer.
+        used_ids: (K,) int64, the ids that occur in training.
+    """
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=settings.hidden_size,
+            intermediate_size=settings.intermediate_size,
+            num_hidden_layers=settings.num_hidden_layers,
+            num_attention_heads=settings.num_attention_heads,
+            projection_dim=settings.projection_dim,
+            max_position_embeddings=tokenizer.model_max_length,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    weight = text_encoder.get_input_embeddings().weight
+    with torch.no_grad():
+        weight.zero_()
+        weight[used_ids] = torch.randn(len(used_ids), settings.hidden_size) * settings.embedding_std
+    return text_encoder
+
+
+class ImageTower(nn.Module):
+    """A small convolutional network from latents to one vector.
+
+    Args:
+        settings: `TextEncoderSettings`.
+        latent_channels: channels of the latents, 4 in SD.
+    """
+
+    def __init__(self, settings: TextEncoderSettings, latent_channels: int) -> None:
+        super().__init__()
+        layers, width = [], latent_channels
+        for level, next_width in enumerate(settings.tower_channels):
+            stride = 1 if level == 0 else 2
+            layers += [
+                nn.Conv2d(width, next_width, 3, stride, padding=1),
+                nn.GroupNorm(8, next_width),
+                nn.SiLU(),
+                nn.Conv2d(next_width, next_width, 3, padding=1),
+                nn.GroupNorm(8, next_width),
+                nn.SiLU(),
+            ]
+            width = next_width
+        self.layers = nn.Sequential(*layers)
+        # The 4 x 4 map is flattened, not averaged: left and right, above and below matter.
+        self.projection = nn.Linear(width * 16, settings.projection_dim)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return (B, projection_dim) for latents (B, 4, 16, 16)."""
+        return self.projection(self.layers(latents).flatten(1))
+
+
+class ContrastiveModel(nn.Module):
+    """The text encoder and the image tower with their shared space.
+
+    Args:
+        settings: `TextEncoderSettings`.
+        text_encoder: CLIPTextModel.
+        latent_channels: channels of the latents.
+    """
+
+    def __init__(
+        self, settings: TextEncoderSettings, text_encoder: CLIPTextModel, latent_channels: int
+    ) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+        self.text_projection = nn.Linear(settings.hidden_size, settings.projection_dim, bias=False)
+        self.image_tower = ImageTower(settings, latent_channels)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(settings.initial_logit_scale)))
+        self.max_log_scale = math.log(settings.max_logit_scale)
+
+    def forward(self, input_ids: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """Return the (B, B) similarities of captions (rows) and pictures, scaled to logits.
+
+        Args:
+            input_ids: (B, L) int64; L may be less than 77 if every caption still ends in it.
+            latents: (B, 4, 16, 16), scaled.
+        """
+        text = self.text_projection(self.text_encoder(input_ids).pooler_output)
+        image = self.image_tower(latents)
+        similarity = functional.normalize(text, dim=-1) @ functional.normalize(image, dim=-1).T
+        return self.log_scale.clamp(max=self.max_log_scale).exp() * similarity
+
+
+def contrastive_loss(logits: torch.Tensor) -> torch.Tensor:
+    """Return CLIP's loss: the mean of two cross-entropies, captions to pictures and back.
+
+    Args:
+        logits: (B, B); the diagonal holds the true pairs.
+    """
+    targets = torch.arange(len(logits), device=logits.device)
+    return (
+        functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)
+    ) / 2
+
+
+def shorten(input_ids: torch.Tensor, eos_token_id: int) -> torch.Tensor:
+    """Cut off columns that are padding in every row; the encoder is causal and can't see them."""
+    longest = int((input_ids == eos_token_id).int().argmax(1).max()) + 1
+    return input_ids[:, :longest]
+
+
+def make_compute_loss(
+    latents: torch.Tensor,
+    input_ids: torch.Tensor,
+    settings: TextEncoderSettings,
+    accelerator: Accelerator,
+    eos_token_id: int,
+) -> ComputeLoss:
+    """Return the loss function of the text encoder's training steps.
+
+    Args:
+        latents: (N, 4, 16, 16) float16, scaled means.
+        input_ids: (N, 77) int.
+        settings: `TextEncoderSettings`.
+        accelerator: accelerate.Accelerator.
+        eos_token_id: the id that ends every caption.
+    """
+
+    def compute_loss(
+        model: nn.Module, step: int, share: float
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        generator = make_step_generator(settings.seed, step, accelerator.process_index)
+        chosen = torch.randperm(len(latents), generator=generator)[: settings.batch_size]
+        ids = shorten(input_ids[chosen].long(), eos_token_id).to(accelerator.device)
+        logits = model(ids, latents[chosen].float().to(accelerator.device)).float()
+        hits = logits.argmax(1) == torch.arange(len(logits), device=logits.device)
+        return contrastive_loss(logits), {"accuracy": hits.float().mean().item()}
+
+    return compute_loss
+
+
+def train_text_encoder(settings: TextEncoderSettings, options: RunOptions) -> None:
+    """Train the text encoder into `options.folder / "text_encoder"`.
+
+    At the end it prints how many rows of the embedding are in use.
+    """
+    accelerator = make_accelerator(options.precision)
+    tokenizer = load_tokenizer()
+    mean, _, input_ids, scaling_factor = load_latents(options.folder)
+    used_ids = torch.cat([input_ids.unique().long(), tokenize(tokenizer, [""]).unique()]).unique()
+    torch.manual_seed(settings.seed)
+    text_encoder = make_text_encoder(settings, tokenizer, used_ids)
+    model = ContrastiveModel(settings, text_encoder, mean.shape[1])
+    run = Run(accelerator, model, settings, options, "text_encoder")
+    compute_loss = make_compute_loss(
+        mean * scaling_factor, input_ids, settings, accelerator, tokenizer.eos_token_id
+    )
+    averaged = run.train(compute_loss)
+    if accelerator.is_main_process:
+        averaged.text_encoder.save_pretrained(run.folder / "model")
+        print(f"{len(used_ids)} of {len(tokenizer)} embedding rows in use")
+
+
+def main() -> None:
+    """Train the text encoder as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_run_arguments(parser)
+    arguments = parser.parse_args()
+    train_text_encoder(read_settings(arguments, "text_encoder"), read_options(arguments))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Stage 1: train the autoencoder, pixels to latents and back.
+
+Run: python -m training.train_vae --minutes 90
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from torch import nn
+from torch.nn import functional
+
+from training.data import bytes_to_pixel_values, render_all
+from training.loop import ComputeLoss, make_step_generator
+from training.options import (
+    RunOptions,
+    add_run_arguments,
+    make_accelerator,
+    read_options,
+    read_settings,
+)
+from training.run import Run
+from training.scenes import FIRST_EVALUATION_SEED, IMAGE_SIZE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from accelerate import Accelerator
+
+    from training.settings import VaeSettings
+
+NUM_SHOWN = 8
+
+
+class Autoencoder(nn.Module):
+    """The VAE as one forward pass: encode, draw, decode.
+
+    Args:
+        settings: `VaeSettings`.
+    """
+
+    def __init__(self, settings: VaeSettings) -> None:
+        super().__init__()
+        levels = len(settings.block_out_channels)
+        self.vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+            block_out_channels=settings.block_out_channels,
+            latent_channels=settings.latent_channels,
+            norm_num_groups=settings.norm_num_groups,
+            sample_size=IMAGE_SIZE,
+        )
+
+    def forward(
+        self, pixel_values: torch.Tensor, noise: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return (reconstruction, mean, log variance).
+
+        Args:
+            pixel_values: (B, 3, H, W) in [-1, 1].
+            noise: (B, 4, H/8, W/8), standard normal; zeros decode the mean.
+        """
+        posterior = self.vae.encode(pixel_values).latent_dist
+        unscaled_latents = posterior.mean + posterior.std * noise
+        return self.vae.decode(unscaled_latents).sample, posterior.mean, posterior.logvar
+
+
+def neighbour_differences(pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the differences between pixels and those below and right of them."""
+    return (
+        pixel_values[..., 1:, :] - pixel_values[..., :-1, :],
+        pixel_values[..., 1:] - pixel_values[..., :-1],
+    )
+
+
+def vae_losses(
+    reconstruction: torch.Tensor,
+    pixel_values: torch.Tensor,
+    mean: torch.Tensor,
+    logvar: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the three parts of the VAE's loss.
+
+    Returns:
+        (l1, gradient, kl): mean absolute error of the pixels, that of the differences between
+        neighbours (both directions added), and the mean KL divergence of one latent from a
+        standard normal, 0.5 * (mean^2 + variance - 1 - log variance), in nats.
+    """
+    l1 = functional.l1_loss(reconstruction, pixel_values)
+    pairs = zip(
+        neighbour_differences(reconstruction), neighbour_differences(pixel_values), strict=True
+    )
+    gradient = sum(functional.l1_loss(ours, true) for ours, true in pairs)
+    kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+    return l1, gradient, kl
+
+
+def draw_pixel_values(
+    pictures: torch.Tensor, settings: VaeSettings, share: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Draw the crops of one step, or whole pictures near the end of the run.
+
+    Args:
+        pictures: (N, 3, 128, 128) uint8.
+        settings: `VaeSettings`.
+        share: share of the run that is over.
+        generator: torch.Generator.
+
+    Returns:
+        (B, 3, H, W) float32 in [-1, 1]. Whole pictures are fewer, so that a step costs the same.
+    """
+    is_whole = share >= 1 - settings.whole_share
+    size = IMAGE_SIZE if is_whole else settings.crop_size
+    count = max(1, settings.batch_size * settings.crop_size**2 // size**2)
+    indices = torch.randint(len(pictures), (count,), generator=generator)
+    corners = torch.randint(IMAGE_SIZE - size + 1, (count, 2), generator=generator)
+    crops = [
+        pictures[index, :, top : top + size, left : left + size]
+        for index, (top, left) in zip(indices, corners.tolist(), strict=True)
+    ]
+    return bytes_to_pixel_values(torch.stack(crops))
+
+
+def make_compute_loss(
+    pictures: torch.Tensor, settings: VaeSettings, accelerator: Accelerator
+) -> ComputeLoss:
+    """Return the loss function of the VAE's training steps."""
+
+    def compute_loss(
+        model: nn.Module, step: int, share: float
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        generator = make_step_generator(settings.seed, step, accelerator.process_index)
+        pixel_values = draw_pixel_values(pictures, settings, share, generator)
+        latent_size = pixel_values.shape[-1] // 8
+        shape = (len(pixel_values), settings.latent_channels, latent_size, latent_size)
+        noise = torch.randn(shape, generator=generator).to(accelerator.device)
+        pixel_values = pixel_values.to(accelerator.device)
+        reconstruction, mean, logvar = model(pixel_values, noise)
+        l1, gradient, kl = vae_losses(reconstruction.float(), pixel_values, mean, logvar)
+        loss = l1 + settings.gradient_weight * gradient + settings.kl_weight * kl
+        return loss, {"l1": l1.item(), "gradient": gradient.item(), "kl": kl.item()}
+
+    return compute_loss
+
+
+@torch.inference_mode()
+def encode_decode(
+    vae: AutoencoderKL, pictures: torch.Tensor, batch_size: int = 16
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Encode pictures and decode the means.
+
+    Args:
+        vae: AutoencoderKL.
+        pictures: (N, 3, 128, 128) uint8.
+        batch_size: pictures at a time.
+
+    Returns:
+        (unscaled_latents, reconstructions), the latter clamped to [-1, 1]; both on the CPU.
+    """
+    latents, reconstructions = [], []
+    for batch in pictures.split(batch_size):
+        mean = vae.encode(bytes_to_pixel_values(batch).to(vae.device)).latent_dist.mean
+        latents.append(mean.cpu())
+        reconstructions.append(vae.decode(mean).sample.clamp(-1, 1).cpu())
+    return torch.cat(latents), torch.cat(reconstructions)
+
+
+def peak_signal_to_noise(reconstructions: torch.Tensor, pixel_values: torch.Tensor) -> float:
+    """Return the PSNR in dB of values in [-1, 1], from the mean squared error over all."""
+    error = ((reconstructions - pixel_values) / 2).square().mean().item()
+    return -10 * math.log10(error)
+
+
+def show_reconstructions(autoencoder: Autoencoder, pictures: torch.Tensor, path: Path) -> None:
+    """Write a picture: originals above, decoded below."""
+    _, reconstructions = encode_decode(autoencoder.vae, pictures)
+    rows = torch.cat([bytes_to_pixel_values(pictures), reconstructions])
+    rows = rows.unflatten(0, (2, len(pictures))).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+    Image.fromarray(((rows + 1) * 127.5).round().byte().numpy()).save(path)
+
+
+def finish(autoencoder: Autoencoder, pictures: torch.Tensor, folder: Path) -> str:
+    """Measure the scale of the latents, save the VAE and return a line of figures."""
+    unscaled_latents, reconstructions = encode_decode(autoencoder.vae, pictures)
+    scaling_factor = 1 / unscaled_latents.std().item()
+    autoencoder.vae.register_to_config(scaling_factor=scaling_factor)
+    autoencoder.vae.save_pretrained(folder)
+    channels = ", ".join(f"{std:.2f}" for std in unscaled_latents.std((0, 2, 3)).tolist())
+    psnr = peak_signal_to_noise(reconstructions, bytes_to_pixel_values(pictures))
+    return f"PSNR {psnr:.2f} dB  scaling_factor {scaling_factor:.4f}  channel std {channels}"
+
+
+def train_vae(settings: VaeSettings, options: RunOptions) -> None:
+    """Train the VAE into `options.folder / "vae"`.
+
+    At the end it prints the PSNR on held-out scenes and the spread of the latents.
+    """
+    accelerator = make_accelerator(options.precision)
+    torch.manual_seed(settings.seed)
+    run = Run(accelerator, Autoencoder(settings), settings, options, "vae")
+    pictures = render_all(range(settings.num_scenes))
+    held_out = render_all(range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 128))
+    averaged = run.train(
+        make_compute_loss(pictures, settings, accelerator),
+        lambda model, path: show_reconstructions(model, held_out[:NUM_SHOWN], path),
+    )
+    if accelerator.is_main_process:
+        print(finish(averaged, held_out, run.folder / "model"))
+
+
+def main() -> None:
+    """Train the VAE as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_run_arguments(parser)
+    arguments = parser.parse_args()
+    train_vae(read_settings(arguments, "vae"), read_options(arguments))
+
+
+if __name__ == "__main__":
+    main()
