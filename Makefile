@@ -10,13 +10,14 @@ INSTALL = $(BIN)/python -m pip install -c constraints.txt -e
 
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: help lab test execute pictures doctor clean
+.PHONY: help lab test execute pictures train doctor clean
 
 help:
 	@echo "make lab       open the notebooks in JupyterLab (LAB_FLAGS=--no-browser for a server only)"
 	@echo "make test      ruff, unit tests and every notebook, offline"
 	@echo "make execute   run every notebook and store its outputs"
 	@echo "make pictures  paint the pictures of the README and of the model card"
+	@echo "make train     rehearse the whole training chain at toy size, in about two minutes"
 	@echo "make doctor    look at this installation and say how to repair it"
 	@echo "make clean     remove $(VENV) and what the tests left"
 
@@ -33,6 +34,9 @@ execute: $(VENV)/.installed-test
 
 pictures: $(VENV)/.installed-test
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.make_pictures
+
+train: $(VENV)/.installed
+	HF_HUB_OFFLINE=1 $(BIN)/python -m training.smoke
 
 doctor: $(VENV)/.installed
 	$(BIN)/python -m sdhelpers doctor

@@ -99,7 +99,9 @@ def test_constraints_pin_every_requirement_within_its_bounds(pyproject: dict) ->
         assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)])
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "sdhelpers/tiny_sd/README.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "sdhelpers/tiny_sd/README.md", "training/README.md"]
+)
 def test_links_exist(name: str) -> None:
     path = ROOT / name
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)|src=\"([^\"]+)\"", path.read_text())

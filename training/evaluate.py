@@ -13,8 +13,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from sdhelpers.components import Components, load_components
 
+from sdhelpers.components import Components, load_components
 from training.checkpoints import write_atomically
 from training.evaluation import (
     measure_diversity,

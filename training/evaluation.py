@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from sdhelpers.components import Components
 
+from sdhelpers.components import Components
 from training.data import bytes_to_pixel_values, render_all
 from training.evaluation_settings import EvaluationSettings, PromptSet, first_seed, join
 from training.fidelity import Prompt, score

@@ -9,9 +9,9 @@ from statistics import median
 import numpy as np
 import torch
 from PIL import Image
+
 from sdhelpers.components import Components
 from sdhelpers.sampling import generate
-
 from training.facts import OBJECT_COLOURS, Facts, draw_background
 from training.fidelity import Prompt
 from training.nouns import ANY_COLOUR
