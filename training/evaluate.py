@@ -35,6 +35,7 @@ from training.options import DEFAULT_FOLDER
 from training.painting import Sampling, render, seconds_for_one
 from training.report import make_report, put_into_card
 from training.sample import SHIPPED_FOLDER
+from training.settings import override
 
 RESULTS_PATH = Path(__file__).parent / "results.json"
 
@@ -140,6 +141,9 @@ def read_arguments() -> argparse.Namespace:
         default=default.num_training_scenes,
         help="the cache's num_scenes, if it was changed",
     )
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="NAME=VALUE", help="other EvaluationSettings"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS_PATH, help="a .md is put beside it")
     parser.add_argument("--card", type=Path, help="model card whose table is to be replaced")
     return parser.parse_args()
@@ -167,6 +171,7 @@ def main() -> None:
         batch_size=arguments.batch_size,
         num_training_scenes=arguments.training_scenes,
     )
+    settings = override(settings, arguments.set)
     if arguments.card is not None:  # better now than in an hour
         put_into_card(arguments.card.read_text(encoding="utf-8"), "")
     components = load_components(arguments.model, dtype=torch.float32)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sdhelpers.components import Components
-from training.data import bytes_to_pixel_values, render_all
+from training.data import bytes_to_pixel_values, render_batches
 from training.evaluation_settings import EvaluationSettings, PromptSet, first_seed, join
 from training.fidelity import Prompt, score
 from training.judge import Answers, Judge, ask_judge
@@ -43,7 +43,8 @@ def score_all(prompt_set: PromptSet, answers: Answers) -> dict[str, dict]:
 def measure_vae(components: Components, num_scenes: int) -> dict:
     """Measure PSNR and SSIM of the VAE on held-out scenes: means over the pictures."""
     psnrs, similarities = [], []
-    for pictures in render_all(range(first_seed("vae"), first_seed("vae") + num_scenes)).split(32):
+    seeds = range(first_seed("vae"), first_seed("vae") + num_scenes)
+    for pictures, _ in render_batches(seeds, 32, num_workers=0):
         reconstructions = encode_decode(components.vae, pictures)[1].float()
         pixel_values = bytes_to_pixel_values(pictures)
         psnrs.append(picture_psnrs(reconstructions, pixel_values))

@@ -61,8 +61,8 @@ def render_examination(num_scenes: int, first_seed: int) -> tuple[torch.Tensor, 
     """Render scenes as training draws them, from seeds of their own, with their true answers."""
     scenes = JudgedScenes(JudgeSettings().held_out_share)
     seeds = range(first_seed, first_seed + num_scenes)
-    workers = (os.cpu_count() or 1) if num_scenes > 500 else 0
-    batches = list(DataLoader(scenes, 64, sampler=seeds, num_workers=workers))
+    # No workers: they would be forked from a process that has trained, whose threads don't follow.
+    batches = list(DataLoader(scenes, 64, sampler=seeds))
     pictures = torch.cat([pictures for pictures, _ in batches])
     names = batches[0][1]
     return pictures, {name: torch.cat([targets[name] for _, targets in batches]) for name in names}

@@ -1,0 +1,627 @@
+import itertools
+import json
+import math
+import random
+from dataclasses import asdict, fields, replace
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.stats
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from sdhelpers.components import load_components
+from tests.synthetic_sprites import synthetic_sprites
+from training.cache_latents import load_tokenizer, tokenize
+from training.evaluate import evaluate, write_results
+from training.evaluation import score_all
+from training.evaluation_settings import (
+    SEEDS,
+    EvaluationSettings,
+    diversity_prompts,
+    draw_prompt_set,
+    first_seed,
+    join,
+)
+from training.facts import HELD_OUT_RIDES, NEXT_TO, Facts, Thing, is_held_out
+from training.fidelity import CATEGORIES, draw_prompts, is_right, score, seen_captions
+from training.judge import SMOKE_JUDGE, Answers, Judge, JudgeSettings, ask_judge, load_judge
+from training.judge_data import batch_seeds, render_examination, training_batches
+from training.measures import (
+    frechet_distance,
+    mean_pairwise_distance,
+    picture_psnrs,
+    structural_similarities,
+    wilson_interval,
+)
+from training.nouns import NOUNS
+from training.options import RunOptions, make_accelerator
+from training.painting import Sampling, paint, render, vary_unsaid
+from training.questions import (
+    NO_ANSWER,
+    NUM_HELD_OUT,
+    QUESTIONS,
+    draw_held_out,
+    draw_judged_facts,
+    make_targets,
+    settle_sides,
+)
+from training.report import CARD_END, CARD_START, put_into_card
+from training.sample import make_pipeline
+from training.scenes import FIRST_EVALUATION_SEED, paint_facts, scene
+from training.settings import SMOKE_SETTINGS, override
+from training.train_judge import degrade, examine, judge_loss, train_judge
+from training.train_text_encoder import make_text_encoder
+
+NUM_JUDGE_STEPS = 100
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sprites(tmp_path_factory):
+    with synthetic_sprites(tmp_path_factory.mktemp("sprites")):
+        yield
+
+
+@pytest.fixture(scope="module")
+def judge_folder(tmp_path_factory):
+    """A judge that trained for a few seconds."""
+    folder = tmp_path_factory.mktemp("run")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr("training.train_judge.NUM_EXAMINED", 64)
+    options = RunOptions(folder, num_steps=NUM_JUDGE_STEPS, precision="no")
+    train_judge(override(SMOKE_JUDGE, ["learning_rate=3e-3"]), options)
+    monkeypatch.undo()
+    return folder / "judge" / "model"
+
+
+@pytest.fixture(scope="module")
+def components(tmp_path_factory):
+    """A model with random weights, far too small to paint anything."""
+    torch.manual_seed(0)
+    widths = (8, 8, 8, 8)
+    tokenizer = load_tokenizer()
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=widths,
+        norm_num_groups=4,
+        layers_per_block=1,
+        sample_size=128,
+        scaling_factor=0.5,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(16, 16),
+        attention_head_dim=2,
+        norm_num_groups=8,
+        layers_per_block=1,
+        cross_attention_dim=64,
+    )
+    used_ids = tokenize(tokenizer, ["a photograph of an astronaut riding a horse"]).unique()
+    text_encoder = make_text_encoder(SMOKE_SETTINGS["text_encoder"], tokenizer, used_ids)
+    folder = tmp_path_factory.mktemp("model")
+    make_pipeline(vae, text_encoder, tokenizer, unet).save_pretrained(folder)
+    return load_components(folder, device="cpu", dtype=torch.float32)
+
+
+def answers_for(*all_facts):
+    """Answers that are exactly right for given facts, as a perfect judge would give them."""
+    targets = [make_targets(settle_sides(facts, random.Random(0))) for facts in all_facts]
+    nouns = torch.stack([target["nouns"] for target in targets]).bool().numpy()
+    chosen = {
+        question: np.array([max(0, int(target[question])) for target in targets])
+        for question in QUESTIONS
+    }
+    return Answers(nouns, chosen, np.zeros((len(targets), 4), np.float32))
+
+
+# ---- measures
+
+
+def test_psnr_agrees_with_the_formula_on_bytes():
+    source = np.random.default_rng(0)
+    first, second = source.integers(0, 256, (2, 3, 3, 12, 14))
+    ours = picture_psnrs(*(torch.tensor(a / 127.5 - 1) for a in (first, second)))
+    for row in range(3):
+        error = sum(
+            (int(a) - int(b)) ** 2
+            for a, b in zip(first[row].ravel(), second[row].ravel(), strict=True)
+        )
+        expected = 20 * math.log10(255) - 10 * math.log10(error / (3 * 12 * 14))
+        assert ours[row].item() == pytest.approx(expected, abs=1e-6)
+    assert picture_psnrs(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.2)) == pytest.approx(
+        20
+    )
+
+
+def plain_ssim(first, second):
+    """SSIM of two (C, H, W) arrays in [0, 1], window by window, straight from the paper."""
+    offsets = [position - 5 for position in range(11)]
+    weights = np.array(
+        [[math.exp(-(y * y + x * x) / (2 * 1.5**2)) for x in offsets] for y in offsets]
+    )
+    weights /= weights.sum()
+    values = []
+    for channel in range(first.shape[0]):
+        for top in range(first.shape[1] - 10):
+            for left in range(first.shape[2] - 10):
+                a = first[channel, top : top + 11, left : left + 11]
+                b = second[channel, top : top + 11, left : left + 11]
+                mean_a, mean_b = (weights * a).sum(), (weights * b).sum()
+                variance_a = (weights * (a - mean_a) ** 2).sum()
+                variance_b = (weights * (b - mean_b) ** 2).sum()
+                covariance = (weights * (a - mean_a) * (b - mean_b)).sum()
+                values.append(
+                    (2 * mean_a * mean_b + 0.01**2)
+                    * (2 * covariance + 0.03**2)
+                    / (mean_a**2 + mean_b**2 + 0.01**2)
+                    / (variance_a + variance_b + 0.03**2)
+                )
+    return sum(values) / len(values)
+
+
+def test_ssim_agrees_with_plain_loops():
+    source = np.random.default_rng(1)
+    first = source.random((2, 3, 17, 14))
+    second = np.stack([0.7 * first[0] + 0.3 * source.random((3, 17, 14)), 1 - first[1]])
+    ours = structural_similarities(torch.tensor(first * 2 - 1), torch.tensor(second * 2 - 1))
+    expected = [plain_ssim(a, b) for a, b in zip(first, second, strict=True)]
+    assert ours.numpy() == pytest.approx(expected, abs=1e-6)
+    assert expected[1] < 0 < 0.5 < expected[0] < 0.99
+    same = torch.tensor(first)
+    assert structural_similarities(same, same).numpy() == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("measure", [picture_psnrs, structural_similarities])
+def test_pictures_of_different_shape_are_refused(measure):
+    with pytest.raises(ValueError, match="two batches of one shape"):
+        measure(torch.zeros(2, 3, 16, 16), torch.zeros(1, 3, 16, 16))
+
+
+def test_ssim_refuses_pictures_smaller_than_its_window():
+    with pytest.raises(ValueError, match="at least 11 x 11"):
+        structural_similarities(torch.zeros(1, 3, 10, 16), torch.zeros(1, 3, 10, 16))
+
+
+def crowd(mean, covariance, count, seed):
+    """Vectors whose sample mean and sample covariance are exactly the given ones."""
+    values = np.random.default_rng(seed).normal(size=(count, len(mean)))
+    values -= values.mean(0)
+    whitener = np.linalg.inv(np.linalg.cholesky(np.cov(values, rowvar=False))).T
+    return values @ whitener @ np.linalg.cholesky(covariance).T + mean
+
+
+def test_frechet_distance_agrees_with_the_closed_form_of_gaussians():
+    mean_1, mean_2 = np.array([1.0, 2.0, 3.0]), np.array([0.0, 4.0, 3.0])
+    first = crowd(mean_1, np.diag([1.0, 4.0, 9.0]), 40, seed=0)
+    second = crowd(mean_2, np.diag([4.0, 1.0, 9.0]), 50, seed=1)
+    # Diagonal: |m1 - m2|^2 plus the sum of (std1 - std2)^2.
+    assert frechet_distance(first, second) == pytest.approx(5 + 1 + 1 + 0, abs=1e-9)
+    source = np.random.default_rng(2)
+    covariance_1, covariance_2 = (a @ a.T + np.eye(3) for a in source.normal(size=(2, 3, 3)))
+    assert np.abs(covariance_1 @ covariance_2 - covariance_2 @ covariance_1).max() > 0.1
+    root = scipy.linalg.sqrtm(covariance_1 @ covariance_2).real
+    expected = 5 + np.trace(covariance_1 + covariance_2 - 2 * root)
+    first, second = crowd(mean_1, covariance_1, 40, 3), crowd(mean_2, covariance_2, 50, 4)
+    assert frechet_distance(first, second) == pytest.approx(expected, abs=1e-8)
+    assert frechet_distance(second, first) == pytest.approx(expected, abs=1e-8)
+
+
+def test_frechet_distance_of_a_crowd_to_itself_is_zero_even_if_flat():
+    features = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)  # rank 4 of 8
+    assert frechet_distance(features, features) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(features, features + 1) == pytest.approx(8, abs=1e-5)
+
+
+def test_frechet_distance_refuses_what_it_cannot_compare():
+    features = np.zeros((4, 3))
+    with pytest.raises(ValueError, match="at least 2 finite vectors"):
+        frechet_distance(features[:1], features)
+    with pytest.raises(ValueError, match="at least 2 finite vectors"):
+        frechet_distance(features, features * np.nan)
+    with pytest.raises(ValueError, match="one judge"):
+        frechet_distance(features, features[:, :2])
+
+
+def test_mean_pairwise_distance_agrees_with_scipy():
+    features = np.random.default_rng(0).normal(size=(7, 5))
+    expected = scipy.spatial.distance.pdist(features).mean()
+    assert mean_pairwise_distance(features) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="at least 2"):
+        mean_pairwise_distance(features[:1])
+
+
+@pytest.mark.parametrize(("right", "total"), [(0, 7), (7, 7), (3, 11), (470, 500), (1, 1)])
+@pytest.mark.parametrize("confidence", [0.95, 0.8])
+def test_wilson_intervals_agree_with_scipy(right, total, confidence):
+    expected = scipy.stats.binomtest(right, total).proportion_ci(confidence, method="wilson")
+    ours = wilson_interval(right, total, confidence)
+    assert ours == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@pytest.mark.parametrize(("right", "total"), [(0, 0), (3, 2), (-1, 4)])
+def test_impossible_counts_are_refused(right, total):
+    with pytest.raises(ValueError, match="at least one trial"):
+        wilson_interval(right, total)
+
+
+# ---- the judge's questions
+
+
+@pytest.mark.parametrize(
+    ("facts", "relation", "first", "second", "colours"),
+    [
+        (
+            Facts((Thing("cat"), Thing("car", "red")), "riding"),
+            "riding",
+            "cat",
+            "car",
+            (None, "red"),
+        ),
+        (
+            Facts((Thing("owl"), Thing("key")), "to the left of"),
+            "beside",
+            "owl",
+            "key",
+            (None,) * 2,
+        ),
+        (
+            Facts((Thing("owl"), Thing("book", "blue")), "to the right of"),
+            "beside",
+            "book",
+            "owl",
+            ("blue", None),
+        ),
+        (Facts((Thing("owl"), Thing("key")), "above"), "stacked", "owl", "key", (None,) * 2),
+        (Facts((Thing("owl"), Thing("key")), "below"), "stacked", "key", "owl", (None,) * 2),
+        (Facts((Thing("heart", "green", count=3),)), "alone", "heart", None, ("green", None)),
+        (Facts((Thing("panda", has_crown=True),)), "wearing", "panda", "crown", (None,) * 2),
+    ],
+)
+def test_targets_are_the_facts_in_the_pictures_order(facts, relation, first, second, colours):
+    facts = replace(facts, background="at sunset", style="pixel art")
+    targets = make_targets(facts)
+    expected = dict(
+        zip(QUESTIONS, (relation, first, second, *colours, "at sunset", "pixel art"), strict=True)
+    )
+    for question, answer in expected.items():
+        index = int(targets[question])
+        assert answer == (None if index == NO_ANSWER else QUESTIONS[question][index]), question
+    nouns = {NOUNS[index] for index in targets["nouns"].nonzero().flatten().tolist()}
+    assert nouns == {noun for noun in (first, second) if noun}
+
+
+def test_next_to_must_be_settled_and_then_has_both_orders():
+    facts = Facts((Thing("owl"), Thing("key")), NEXT_TO)
+    with pytest.raises(ValueError, match="settle_sides first"):
+        make_targets(facts)
+    settled = {settle_sides(facts, random.Random(seed)).relation for seed in range(20)}
+    assert settled == {"to the left of", "to the right of"}
+
+
+def test_every_question_has_each_answer_once():
+    assert len(QUESTIONS["background"]) == 21
+    assert len(QUESTIONS["first"]) == len(NOUNS)
+    for answers in QUESTIONS.values():
+        assert len(set(answers)) == len(answers) > 3
+
+
+def test_held_out_combinations_all_occur_and_the_judge_knows_them():
+    drawn = [draw_held_out(index, random.Random(index)) for index in range(4 * NUM_HELD_OUT)]
+    assert len(drawn) == 128
+    assert all(is_held_out(facts) for facts in drawn)
+    names = {frozenset((thing.noun, thing.colour) for thing in facts.things) for facts in drawn}
+    assert len(names) == NUM_HELD_OUT
+    judged = [draw_judged_facts(seed, 0.05) for seed in range(2000)]
+    assert 0.03 < sum(map(is_held_out, judged)) / 2000 < 0.07
+    assert all(facts.relation != NEXT_TO for facts in judged)
+
+
+def test_training_seeds_never_repeat_nor_reach_the_evaluation():
+    settings = JudgeSettings(batch_size=4)
+    seeds = [
+        seed
+        for step in range(5)
+        for process in range(2)
+        for seed in batch_seeds(settings, step, process, 2)
+    ]
+    assert sorted(seeds) == list(range(settings.first_seed, settings.first_seed + 40))
+    with pytest.raises(ValueError, match="kept for evaluation"):
+        batch_seeds(settings, 10**9, 0, 1)
+
+
+# ---- fidelity
+
+
+def test_the_prompts_suit_their_category_and_training_saw_none():
+    cached = seen_captions(1_000_000, 3000)
+    assert scene(1_002_999).caption in cached
+    prompt_set = draw_prompt_set("prompts", 12, cached)
+    assert tuple(prompt_set) == CATEGORIES
+    prompts = join(prompt_set)
+    assert len(prompts) == 12 * len(CATEGORIES) == len({prompt.seed for prompt in prompts})
+    for prompt in prompts:
+        assert prompt.text not in cached
+        assert prompt.seed >= FIRST_EVALUATION_SEED
+        assert prompt.facts.style == "plain"
+    assert all(len(prompt.facts.things) == 1 for prompt in prompt_set["single_object"])
+    assert {prompt.facts.relation for prompt in prompt_set["two_objects"]} == {NEXT_TO}
+    assert all(f"{p.facts.things[0].colour} " in p.text for p in prompt_set["object_colour"])
+    assert all(p.facts.background in p.text for p in prompt_set["background"])
+    assert [is_held_out(p.facts) for p in prompts] == [False] * 60 + [True] * 12
+    riders = [tuple(thing.noun for thing in p.facts.things) for p in prompt_set["held_out"][:10]]
+    assert tuple(riders) == HELD_OUT_RIDES
+
+
+def test_captions_of_the_training_are_passed_over():
+    first = draw_prompts("single_object", 5, FIRST_EVALUATION_SEED)
+    barred = frozenset(prompt.text for prompt in first[:3])
+    second = draw_prompts("single_object", 5, FIRST_EVALUATION_SEED, barred)
+    assert second[:2] == first[3:]
+
+
+def test_bad_requests_for_prompts_are_refused():
+    with pytest.raises(ValueError, match="choose one of single_object"):
+        draw_prompts("numbers", 1, FIRST_EVALUATION_SEED)
+    with pytest.raises(ValueError, match="training uses those below"):
+        draw_prompts("relation", 1, FIRST_EVALUATION_SEED - 1)
+
+    class Everything(frozenset):
+        def __contains__(self, item):
+            return True
+
+    with pytest.raises(ValueError, match="found only 0 of 1"):
+        draw_prompts("relation", 1, FIRST_EVALUATION_SEED, Everything())
+
+
+def test_seeds_of_the_parts_do_not_overlap():
+    starts = sorted(SEEDS.values())
+    assert starts == list(SEEDS.values())
+    assert min(b - a for a, b in itertools.pairwise(starts)) >= 100_000
+    assert first_seed("vae") - first_seed("examination") > EvaluationSettings.num_examined
+    ends = [join(draw_prompt_set(part, 3, frozenset()))[-1].seed for part in ("prompts", "curve")]
+    assert ends[0] < first_seed("reference")
+    assert ends[1] < first_seed("curve_reference")
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_a_perfect_picture_is_right_and_another_wrong(category):
+    prompts = draw_prompts(category, 40, FIRST_EVALUATION_SEED)
+    facts = [prompt.facts for prompt in prompts]
+    result = score(category, prompts, answers_for(*facts))
+    assert (result["right"], result["total"]) == (40, 40)
+    others = answers_for(*facts[1:], facts[0])
+    assert score(category, prompts, others)["share"] < 0.3
+    if "kinds" in result:
+        assert sum(kind["total"] for kind in result["kinds"].values()) == 40
+        assert len(result["kinds"]) > 3
+
+
+@pytest.mark.parametrize(
+    "relation", ["riding", "to the left of", "to the right of", "above", "below"]
+)
+def test_the_order_counts(relation):
+    facts = Facts((Thing("cat"), Thing("horse")), relation)
+    swapped = replace(facts, things=facts.things[::-1])
+    answers = answers_for(facts, swapped)
+    assert is_right("relation", facts, answers, 0)
+    assert not is_right("relation", facts, answers, 1)
+    assert is_right("relation", swapped, answers, 1)
+    assert is_right("two_objects", replace(facts, relation=NEXT_TO), answers, 1)
+
+
+def test_next_to_takes_either_order_but_no_other_relation():
+    facts = Facts((Thing("dog"), Thing("pizza")), NEXT_TO)
+    answers = answers_for(
+        replace(facts, relation="to the left of"),
+        replace(facts, relation="to the right of"),
+        replace(facts, relation="above"),
+    )
+    assert [is_right("held_out", facts, answers, row) for row in range(3)] == [True, True, False]
+
+
+def test_a_held_out_colour_or_crown_must_be_seen():
+    blue, crowned = Facts((Thing("horse", "blue"),)), Facts((Thing("fox", has_crown=True),))
+    answers = answers_for(blue, Facts((Thing("horse", "red"),)), Facts((Thing("car", "blue"),)))
+    assert [is_right("held_out", blue, answers, row) for row in range(3)] == [True, False, False]
+    answers = answers_for(crowned, Facts((Thing("fox"),)), Facts((Thing("owl", has_crown=True),)))
+    assert [is_right("held_out", crowned, answers, row) for row in range(3)] == [True, False, False]
+
+
+def test_the_background_counts_in_its_category_only():
+    facts = Facts((Thing("owl"),), background="blue")
+    answers = answers_for(replace(facts, background="red"))
+    assert not is_right("background", facts, answers, 0)
+    assert is_right("single_object", facts, answers, 0)
+
+
+def test_scores_are_counted_category_by_category():
+    prompt_set = {name: draw_prompts(name, 3, FIRST_EVALUATION_SEED) for name in CATEGORIES[:2]}
+    answers = answers_for(*(prompt.facts for prompt in join(prompt_set)))
+    answers.nouns[4] = False  # the second pair
+    scores = score_all(prompt_set, answers)
+    assert [result["right"] for result in scores.values()] == [3, 2]
+    with pytest.raises(ValueError, match="6 pictures were judged for 3 prompts"):
+        score("single_object", prompt_set["single_object"], answers)
+
+
+# ---- the judge
+
+
+def test_the_judge_beats_chance_by_far(judge_folder):
+    judge, config = load_judge(judge_folder)
+    assert config["num_steps"] == NUM_JUDGE_STEPS
+    pictures, targets = render_examination(200, FIRST_EVALUATION_SEED)
+    results = examine(ask_judge(judge, pictures), targets)
+    untrained = examine(ask_judge(Judge(SMOKE_JUDGE).eval(), pictures), targets)
+    for question in ("relation", "background"):
+        share = results[question]["share"]
+        commonest = targets[question].bincount().max().item() / len(pictures)
+        assert share > commonest + 0.08, question
+        assert share > untrained[question]["share"] + 0.08, question
+    history = json.loads((judge_folder.parent / "history.json").read_text())
+    assert history[-1]["loss"] < 0.9 * history[0]["loss"]
+
+
+def test_a_resumed_run_sees_the_scenes_of_an_uninterrupted_one():
+    settings, accelerator = override(SMOKE_JUDGE, ["batch_size=4"]), make_accelerator("no")
+    batches = training_batches(settings, accelerator, 0)
+    first, second = next(batches), next(batches)
+    resumed = next(training_batches(settings, accelerator, 1))
+    assert torch.equal(second[0], resumed[0])
+    assert torch.equal(second[1]["first"], resumed[1]["first"])
+    assert not torch.equal(first[0], resumed[0])
+
+
+def test_the_judges_loss_agrees_with_plain_formulas():
+    source = torch.Generator().manual_seed(0)
+    logits = {"nouns": torch.randn(2, len(NOUNS), generator=source)}
+    logits |= {q: torch.randn(2, len(a), generator=source) for q, a in QUESTIONS.items()}
+    facts = [Facts((Thing("cat"), Thing("car", "red")), "riding"), Facts((Thing("owl"),))]
+    targets = [make_targets(one) for one in facts]
+    stacked = {name: torch.stack([target[name] for target in targets]) for name in targets[0]}
+    loss, figures = judge_loss(logits, stacked)
+    shares = 1 / (1 + np.exp(-logits["nouns"].double().numpy()))
+    is_there = stacked["nouns"].numpy() == 1
+    expected = -np.log(np.where(is_there, shares, 1 - shares)).sum() / 2
+    for question in QUESTIONS:
+        asked = [row for row in range(2) if int(targets[row][question]) != NO_ANSWER]
+        rows = logits[question].double().numpy()
+        losses = [
+            np.log(np.exp(rows[row]).sum()) - rows[row][int(targets[row][question])]
+            for row in asked
+        ]
+        expected += sum(losses) / len(losses) if losses else 0
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert "first_colour" not in figures  # neither picture has one
+    assert set(figures) == set(QUESTIONS) - {"first_colour"}
+
+
+def test_degraded_pictures_keep_their_range_and_some_stay_as_they_are():
+    pixel_values = torch.rand(200, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    worse = degrade(pixel_values, JudgeSettings(), torch.Generator().manual_seed(1))
+    assert worse.shape == pixel_values.shape
+    assert worse.abs().max() <= 1
+    is_kept = (worse == pixel_values).flatten(1).all(1).float().mean()
+    assert 0.35 < is_kept < 0.65
+    even = torch.full((4, 3, 16, 16), 0.5)
+    settings = JudgeSettings(max_noise=0.0, degraded_share=1.0)
+    assert (degrade(even, settings, torch.Generator()) - 0.5).abs().max() < 1e-5
+
+
+def test_the_judge_refuses_what_it_cannot_read(tmp_path):
+    judge = Judge(SMOKE_JUDGE)
+    with pytest.raises(ValueError, match="uint8"):
+        ask_judge(judge, torch.zeros(1, 3, 128, 128))
+    with pytest.raises(ValueError, match="the judge reads"):
+        ask_judge(judge, torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="give five entries"):
+        Judge(override(SMOKE_JUDGE, ["channels=(16, 16)"]))
+    with pytest.raises(ValueError, match=r"training\.train_judge first"):
+        load_judge(tmp_path)
+
+
+# ---- the evaluation
+
+
+def test_what_a_prompt_leaves_open_varies_and_nothing_else():
+    facts = Facts(
+        (Thing("cat"), Thing("car", "red", says_colour=False)), "riding", says_background=False
+    )
+    varied = [vary_unsaid(facts, seed) for seed in range(60)]
+    assert len({one.background for one in varied}) > 10
+    assert len({one.things[1].colour for one in varied}) > 4
+    assert {(one.things[0], one.relation, one.style) for one in varied} == {
+        (Thing("cat"), "riding", "plain")
+    }
+    said = Facts((Thing("car", "red"),), background="white")
+    assert {vary_unsaid(said, seed) for seed in range(20)} == {said}
+    prompts = diversity_prompts(4, frozenset())
+    assert prompts[0].text == "a photograph of an astronaut riding a horse"
+    assert [prompt.facts.says_background for prompt in prompts] == [False] * 4
+
+
+def test_a_painted_picture_depends_on_its_own_seed_only(components):
+    sampling = Sampling("DDIM", 2, 3.0)
+    together = paint(components, ["a cat", "a dog", "a cat"], [5, 6, 5], sampling, batch_size=2)
+    assert together.shape == (3, 3, 128, 128)
+    difference = (together[0].int() - together[2].int()).abs().max()
+    assert difference <= 1
+    assert (together[0].int() - together[1].int()).abs().max() > 5
+
+
+def test_renders_show_the_prompts_facts():
+    prompts = draw_prompts("relation", 2, FIRST_EVALUATION_SEED)
+    pictures = render(prompts)
+    for prompt, picture in zip(prompts, pictures, strict=True):
+        expected = np.asarray(paint_facts(prompt.facts, prompt.seed))
+        assert np.array_equal(picture.permute(1, 2, 0).numpy(), expected)
+
+
+def test_the_whole_evaluation_at_toy_size(components, judge_folder, tmp_path):
+    settings = EvaluationSettings(
+        num_prompts=2,
+        num_curve_prompts=1,
+        num_vae_scenes=3,
+        num_examined=8,
+        num_diversity_prompts=2,
+        num_seeds=2,
+        guidance_scales=(1.0, 3.0),
+        step_counts=(2, 3),
+        num_inference_steps=2,
+        num_training_scenes=50,
+    )
+    said = []
+    results = evaluate(components, load_judge(judge_folder)[0], settings, said.append)
+    card = tmp_path / "README.md"
+    card.write_text(f"before\n{CARD_START}\nold\n{CARD_END}\nafter\n")
+    write_results(results, tmp_path / "results.json", card)
+    read = json.loads((tmp_path / "results.json").read_text())
+    assert read == json.loads(json.dumps(results))
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "results.md", "README.md"}
+    assert set(read["settings"]) == {field.name for field in fields(settings)}
+    assert read["vae"]["num_scenes"] == 3
+    assert 0 < read["vae"]["psnr"] < 40
+    assert set(read["fidelity"]) == set(CATEGORIES)
+    for crowds in read["fidelity"].values():
+        assert set(crowds) == {"painted", "renders", "decoded_renders"}
+        for result in crowds.values():
+            assert result["total"] == 2
+            assert result["low"] <= result["share"] <= result["high"]
+    distances = read["frechet"]
+    assert distances["num_pictures"] == 12
+    assert 0 < distances["renders"] < distances["painted"]
+    assert [point["guidance_scale"] for point in read["guidance_curve"]] == [1, 3]
+    assert [
+        (point["scheduler"], point["num_inference_steps"]) for point in read["steps_curve"]
+    ] == [(name, steps) for name in ("DPM-Solver++", "PNDM", "DDIM") for steps in (2, 3)]
+    best = max(read["guidance_curve"], key=lambda point: point["mean_fidelity"])
+    assert read["sampling"] == asdict(Sampling("DPM-Solver++", 2, best["guidance_scale"]))
+    for point in read["guidance_curve"] + read["steps_curve"]:
+        shares = [result["share"] for result in point["fidelity"].values()]
+        assert point["mean_fidelity"] == pytest.approx(sum(shares) / 6)
+        assert point["seconds_per_picture"] > 0
+    assert read["diversity"]["ratio"] == pytest.approx(
+        read["diversity"]["painted"] / read["diversity"]["renders"]
+    )
+    assert set(read["judge"]) == {"renders", "decoded_renders"}
+    assert read["seconds_for_one_picture"] > 0
+    report = (tmp_path / "results.md").read_text()
+    for figure in (f"{read['vae']['psnr']:.2f} dB", f"{distances['painted']:.4f}", "held out"):
+        assert figure in report
+    assert card.read_text() == f"before\n{CARD_START}\n\n{report}\n{CARD_END}\nafter\n"
+    assert said
+
+
+def test_a_card_without_its_markers_is_refused():
+    for card in (
+        "",
+        f"{CARD_START}",
+        f"{CARD_END} {CARD_START}",
+        f"{CARD_START}{CARD_START}{CARD_END}",
+    ):
+        with pytest.raises(ValueError, match="card"):
+            put_into_card(card, "report")
