@@ -6,8 +6,9 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTextModel
 
+from sdhelpers.text import tokenize_prompt
 from tests.synthetic_sprites import synthetic_sprites
-from training.cache_latents import load_latents, load_tokenizer, tokenize
+from training.cache_latents import load_latents, load_tokenizer
 from training.data import bytes_to_pixel_values, render_all
 from training.export import compressed_megabytes
 from training.sample import load_pipeline, sample_images, save_grid, use_scheduler
@@ -52,7 +53,9 @@ def test_the_cache_holds_the_scenes_of_its_seeds(folder):
     vae = AutoencoderKL.from_pretrained(folder / "vae" / "model")
     for index in (0, settings.num_scenes - 1):
         seed = settings.first_seed + index
-        assert torch.equal(tokenize(tokenizer, [scene(seed).caption])[0], input_ids[index].long())
+        assert torch.equal(
+            tokenize_prompt(tokenizer, [scene(seed).caption])[0], input_ids[index].long()
+        )
         pictures = render_all(range(seed, seed + 1))
         with torch.inference_mode():
             expected = vae.encode(bytes_to_pixel_values(pictures)).latent_dist.mean[0]
@@ -73,7 +76,7 @@ def test_unused_embedding_rows_are_zero_and_used_ones_are_not(folder):
 
 def test_the_text_encoder_does_not_see_what_follows(folder):
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder" / "model")
-    input_ids = tokenize(load_tokenizer(), PROMPTS)
+    input_ids = tokenize_prompt(load_tokenizer(), PROMPTS)
     with torch.inference_mode():
         whole = text_encoder(input_ids).pooler_output
         cut = text_encoder(input_ids[:, :14]).pooler_output

@@ -12,8 +12,9 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from sdhelpers.components import load_components
+from sdhelpers.text import tokenize_prompt
 from tests.synthetic_sprites import synthetic_sprites
-from training.cache_latents import load_tokenizer, tokenize
+from training.cache_latents import load_tokenizer
 from training.evaluate import evaluate, write_results
 from training.evaluation import score_all
 from training.evaluation_settings import (
@@ -100,7 +101,7 @@ def components(tmp_path_factory):
         layers_per_block=1,
         cross_attention_dim=64,
     )
-    used_ids = tokenize(tokenizer, ["a photograph of an astronaut riding a horse"]).unique()
+    used_ids = tokenize_prompt(tokenizer, ["a photograph of an astronaut riding a horse"]).unique()
     text_encoder = make_text_encoder(SMOKE_SETTINGS["text_encoder"], tokenizer, used_ids)
     folder = tmp_path_factory.mktemp("model")
     make_pipeline(vae, text_encoder, tokenizer, unet).save_pretrained(folder)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from training import run as run_module
@@ -345,3 +345,10 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     run.train(compute_loss)
     with pytest.raises(ValueError, match=r"learning_rate differ.*another --folder"):
         make_run(tmp_path, override(TINY_UNET, ["learning_rate=0.5"]))
+
+
+def test_schedulers_made_from_the_models_own_do_not_clip() -> None:
+    """The classes' default would clip latents as if they were pixels; the config says not to."""
+    config = make_scheduler().config
+    assert config["clip_sample"] is False
+    assert DDIMScheduler.from_config(config).config.clip_sample is False

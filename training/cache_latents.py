@@ -16,13 +16,12 @@ from safetensors import safe_open
 from safetensors.torch import save
 from transformers import CLIPTokenizer
 
+from sdhelpers.text import tokenize_prompt
 from training.checkpoints import write_atomically
 from training.data import bytes_to_pixel_values, render_batches
 from training.options import add_shared_arguments, make_accelerator, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from accelerate import Accelerator
 
     from training.settings import CacheSettings
@@ -34,17 +33,6 @@ TOKENIZER_FOLDER = Path(__file__).parents[1] / "sdhelpers" / "tiny_sd" / "tokeni
 def load_tokenizer() -> CLIPTokenizer:
     """Load the CLIP tokenizer."""
     return CLIPTokenizer.from_pretrained(TOKENIZER_FOLDER)
-
-
-def tokenize(tokenizer: CLIPTokenizer, captions: Iterable[str]) -> torch.Tensor:
-    """Turn captions into input_ids, (N, 77) int64, padded as Stable Diffusion does."""
-    return tokenizer(
-        list(captions),
-        padding="max_length",
-        max_length=tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    ).input_ids
 
 
 @torch.inference_mode()
@@ -68,7 +56,7 @@ def encode_shard(
             posterior = vae.encode(pixel_values).latent_dist
         parts["mean"].append(posterior.mean.half().cpu().contiguous())
         parts["std"].append(posterior.std.half().cpu().contiguous())
-        parts["input_ids"].append(tokenize(tokenizer, captions).int())
+        parts["input_ids"].append(tokenize_prompt(tokenizer, list(captions)).int())
     return {name: torch.cat(tensors) for name, tensors in parts.items()}
 
 

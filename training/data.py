@@ -14,13 +14,6 @@ from training.scenes import scene
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from PIL import Image
-
-
-def image_to_pixel_values(image: Image.Image) -> torch.Tensor:
-    """Turn a PIL RGB picture into (3, H, W) float32 in [-1, 1]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
-
 
 class SceneDataset(Dataset):
     """The scenes of a range of seeds.

@@ -33,16 +33,8 @@ SCHEDULERS = {
 
 
 def make_scheduler() -> PNDMScheduler:
-    """Return PNDM with the settings of Stable Diffusion v1-4."""
-    return PNDMScheduler(
-        num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        skip_prk_steps=True,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
+    """Return PNDM with the settings of Stable Diffusion v1-4: the config file that ships."""
+    return PNDMScheduler.from_pretrained(SHIPPED_FOLDER, subfolder="scheduler")
 
 
 def make_pipeline(

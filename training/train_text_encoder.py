@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from training.cache_latents import load_latents, load_tokenizer, tokenize
+from sdhelpers.text import tokenize_prompt
+from training.cache_latents import load_latents, load_tokenizer
 from training.loop import ComputeLoss, make_step_generator
 from training.options import (
     RunOptions,
@@ -188,7 +189,9 @@ def train_text_encoder(settings: TextEncoderSettings, options: RunOptions) -> No
     accelerator = make_accelerator(options.precision)
     tokenizer = load_tokenizer()
     mean, _, input_ids, scaling_factor = load_latents(options.folder)
-    used_ids = torch.cat([input_ids.unique().long(), tokenize(tokenizer, [""]).unique()]).unique()
+    used_ids = torch.cat(
+        [input_ids.unique().long(), tokenize_prompt(tokenizer, "").unique()]
+    ).unique()
     torch.manual_seed(settings.seed)
     text_encoder = make_text_encoder(settings, tokenizer, used_ids)
     model = ContrastiveModel(settings, text_encoder, mean.shape[1])

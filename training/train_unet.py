@@ -14,7 +14,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel
 
-from training.cache_latents import load_latents, load_tokenizer, tokenize
+from sdhelpers.text import tokenize_prompt
+from training.cache_latents import load_latents, load_tokenizer
 from training.loop import ComputeLoss, make_step_generator
 from training.noise import (
     add_noise,
@@ -188,7 +189,7 @@ def train_unet(settings: UnetSettings, options: RunOptions) -> None:
         mean,
         std,
         embed(text_encoder, input_ids, accelerator),
-        embed(text_encoder, tokenize(tokenizer, [""]), accelerator),
+        embed(text_encoder, tokenize_prompt(tokenizer, ""), accelerator),
         scaling_factor,
     )
     vae = AutoencoderKL.from_pretrained(options.folder / "vae" / "model").to(accelerator.device)
