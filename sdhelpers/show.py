@@ -1,7 +1,7 @@
 """Everything that draws: pictures, latents, film strips, shapes; nothing is computed here.
 
-Every function draws into a new figure, shows it and returns None. The map of the loop is large
-enough for a file of its own, `loop_map`, which belongs to this one.
+Every function draws into a new figure, shows it and returns None. Three parts have files of
+their own: the map of the loop (`loop_map`), numbers (`charts`) and tokens (`ribbon`).
 """
 
 import textwrap
@@ -13,8 +13,12 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from sdhelpers.charts import show_bars as show_bars
+from sdhelpers.charts import show_curves as show_curves
+from sdhelpers.charts import show_heat_map as show_heat_map
 from sdhelpers.images import tensor_to_images
 from sdhelpers.loop_map import draw_map
+from sdhelpers.ribbon import show_tokens as show_tokens
 from sdhelpers.validation import is_count
 
 Pictures = Image.Image | torch.Tensor | Sequence[Image.Image]

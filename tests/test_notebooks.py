@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import re
 import statistics
 from pathlib import Path
@@ -30,7 +31,13 @@ FORBIDDEN_CODE = {
 }
 FORBIDDEN_TEXT = r"/home/|/Users/|/root/|/tmp/|/work/|[A-Z]:\\|Traceback|Warning:"
 
+SOLUTION = r"<summary>Solution</summary>\s+```python\n(.+?)```\s+</details>"
+
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+# The rooms of the map: what takes the pipeline apart, one part each.
+ROOMS = [path for path in NOTEBOOKS if "01" <= path.name[:2] <= "07"]
+every_room = pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.stem)
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -113,6 +120,39 @@ def test_first_and_last_screen(path: Path) -> None:
     assert imports == [True] + [False] * (len(imports) - 1), "one cell imports: the first"
 
 
+def exercises(path: Path) -> list[tuple[str, str]]:
+    """Give (stub, solution) of each exercise, both ending with the line that checks."""
+    found = []
+    cells = read(path).cells
+    for text, stub in itertools.pairwise(cells):
+        solution = re.search(SOLUTION, text.source, re.S)
+        if text.cell_type == "markdown" and solution:
+            assert stub.cell_type == "code"
+            check = stub.source.splitlines()[-1]
+            assert re.match(r"check_\w+\(", check), f"the exercise ends with a check: {check}"
+            found.append((stub.source, f"{solution[1]}\n\n{check}"))
+    return found
+
+
+@every_room
+def test_exercises_are_open_and_have_hint_and_solution(path: Path) -> None:
+    found = exercises(path)
+    assert 3 <= len(found) <= 6
+    stubs = {stub for stub, _ in found}
+    outputs = [cell.outputs for cell in code_cells(path) if cell.source in stubs]
+    assert [output[0].text[:17] for output in outputs] == ["not attempted yet"] * len(found)
+    assert markdown(path).count("<summary>Hint</summary>") == len(found)
+
+
+@every_room
+def test_rooms_have_a_map_a_control_a_proof_and_a_guess(path: Path) -> None:
+    sources = "\n".join(cell.source for cell in code_cells(path))
+    assert f'show_map("{path.name[:2]}"' in sources
+    assert "live_picture(" in sources
+    assert re.search(r"check_close\(|^assert ", sources, re.M)
+    assert len(re.findall(r"before you run|guess", markdown(path), re.I)) >= 3
+
+
 @every_notebook
 def test_links_exist(path: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", markdown(path))
@@ -168,17 +208,25 @@ def test_each_forbidden_thing_is_caught(tmp_path: Path, source: str) -> None:
 
 @every_notebook
 def test_a_cell_run_twice_gives_the_same(path: Path) -> None:
-    """Run each cell a second time at once: its texts and pictures must not change."""
+    """Run each cell a second time at once: its texts and pictures must not change.
+
+    At the end the same kernel runs the solutions of the exercises, which must be right.
+    """
     notebook = read(path)
     notebook.cells = [
         cell for cell in notebook.cells for _ in range(1 + (cell.cell_type == "code"))
     ]
+    solutions = exercises(path)
+    notebook.cells += [nbformat.v4.new_code_cell(source) for _, source in solutions]
     notebook = nbformat.from_dict(notebook)
     for index, cell in enumerate(notebook.cells):
         cell.id = f"cell-{index}"
     resources = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    solved = cells[len(cells) - len(solutions) :]
+    cells = cells[: len(cells) - len(solutions)]
+    assert [cell.outputs[0].text[:6] for cell in solved] == ["right:"] * len(solutions)
     assert len(cells) == 2 * len(code_cells(path))
     for first, second in zip(cells[::2], cells[1::2], strict=True):
         assert first.source == second.source

@@ -31,8 +31,12 @@ class VaeSettings:
     decay_share: float = 0.6
     # No unit. Keeps the edges between neighbouring pixels, which L1 alone blurs.
     gradient_weight: float = 0.5
-    # No unit, times the mean KL of one latent. 1e-3 silenced one of the four channels.
-    kl_weight: float = 1e-5
+    # No unit, times the mean KL of one latent. Pulls all channels towards unit variance; 1e-3
+    # silenced one of the four.
+    kl_weight: float = 1e-4
+    # No unit. Log variance of the latents at the start: exp(-6) is a standard deviation of 0.05.
+    # From 0 on, noise drowns the means, and the decoder paints grey for hundreds of steps.
+    initial_log_variance: float = -6.0
     # No unit. Averages about the last 1,000 steps.
     ema_decay: float = 0.999
     # Seed of the weights and of the draws of every step.

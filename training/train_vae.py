@@ -55,6 +55,9 @@ class Autoencoder(nn.Module):
             norm_num_groups=settings.norm_num_groups,
             sample_size=IMAGE_SIZE,
         )
+        # The last layer before the latents gives the means, then the log variances.
+        with torch.no_grad():
+            self.vae.quant_conv.bias[settings.latent_channels :] += settings.initial_log_variance
 
     def forward(
         self, pixel_values: torch.Tensor, noise: torch.Tensor
