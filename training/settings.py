@@ -13,8 +13,10 @@ class VaeSettings:
     block_out_channels: tuple[int, ...] = (32, 64, 128, 128)
     # Channels. SD's 4: 128 x 128 x 3 numbers become 16 x 16 x 4, 48 times fewer.
     latent_channels: int = 4
-    # Channels per group of the normalisation; must divide every width above.
-    norm_num_groups: int = 16
+    # Groups of channels that are normalised together; must divide every width above. Groups of 8
+    # channels and more keep flat colours, which groups of 2 forget: after 120 steps an L1 of 0.26
+    # with 4 groups, 0.32 with 16.
+    norm_num_groups: int = 4
     # Scenes, rendered once and kept in memory: 49 kB each.
     num_scenes: int = 12_000
     # Crops per step. More is slower per step, fewer is too noisy.
@@ -102,7 +104,7 @@ class UnetSettings:
     layers_per_block: int = 1
     # Heads per attention layer (diffusers calls this number attention_head_dim).
     attention_head_dim: int = 4
-    # Channels per group of the normalisation.
+    # Groups of channels that are normalised together.
     norm_num_groups: int = 16
     # Scenes per step.
     batch_size: int = 64
