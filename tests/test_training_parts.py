@@ -21,10 +21,15 @@ from training.plan import Plan
 from training.progress import Progress, format_duration
 from training.run import Run, make_ema
 from training.sample import make_scheduler
-from training.settings import UnetSettings, VaeSettings, override
+from training.settings import SMOKE_SETTINGS, UnetSettings, VaeSettings, override
 from training.train_text_encoder import contrastive_loss, shorten
 from training.train_unet import TrainingData, draw_noisy_batch, make_compute_loss, make_unet
-from training.train_vae import draw_pixel_values, peak_signal_to_noise, vae_losses
+from training.train_vae import (
+    Autoencoder,
+    draw_pixel_values,
+    peak_signal_to_noise,
+    vae_losses,
+)
 
 TINY_UNET = UnetSettings(
     block_out_channels=(32, 32),
@@ -137,6 +142,18 @@ def test_the_draws_of_a_step_depend_on_seed_step_and_process_only():
     different = [draw(0, 5, 1), draw(1, 5, 1), draw(0, 6, 1), draw(0, 5, 0), draw(5, 0, 1)]
     for index, first in enumerate(different):
         assert not any(torch.equal(first, other) for other in different[index + 1 :])
+
+
+def test_the_vaes_latents_are_narrow_at_first():
+    """Noise of standard deviation 1 would drown the untrained means."""
+    torch.manual_seed(0)
+    autoencoder = Autoencoder(SMOKE_SETTINGS["vae"])
+    pixel_values = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        _, mean, logvar = autoencoder(pixel_values, torch.zeros(2, 4, 8, 8))
+        posterior = autoencoder.vae.encode(pixel_values).latent_dist
+    assert abs(logvar.mean().item() + 6) < 1
+    assert mean.abs().mean() > 3 * posterior.std.mean()
 
 
 def test_the_vaes_losses_agree_with_plain_formulas_and_the_library():
