@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from sdhelpers.tokens import token_table
 
@@ -53,13 +54,20 @@ def draw_budget(tokenizer: "CLIPTokenizer", prompts: Mapping[str, str]) -> Figur
         axis.bar(range(len(drawn)), 0.44, 0.84, -row, color=colours, edgecolor=_INK, linewidth=0.3)
         text = {"fontsize": _FONT_SIZE, "color": _INK, "va": "bottom"}
         axis.text(-0.5, -row + 0.48, label, **text)
-        axis.text(room - 0.5, -row + 0.48, _written(roles, room), ha="right", **text)
+        axis.text(room - 1.2, -row + 0.48, _written(roles, room), ha="right", **text)
     axis.axvline(room - 0.5, color=_COLOURS["lost"], linewidth=1)
-    for name, role in _LEGEND.items():
-        axis.bar(0, 0, color=_COLOURS[role], edgecolor=_INK, linewidth=0.3, label=name)
     axis.set(xlim=(-1, room + _MOST_LOST), ylim=(-num_rows + 0.9, 0.85), xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
-    figure.legend(loc="outside lower left", ncols=len(_LEGEND), fontsize=_FONT_SIZE, frameon=False)
+    figure.legend(
+        handles=[
+            Patch(facecolor=_COLOURS[role], edgecolor=_INK, linewidth=0.3, label=name)
+            for name, role in _LEGEND.items()
+        ],
+        loc="outside lower left",
+        ncols=len(_LEGEND),
+        fontsize=_FONT_SIZE,
+        frameon=False,
+    )
     return figure
 
 

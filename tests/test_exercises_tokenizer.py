@@ -7,9 +7,9 @@ import pytest
 
 from sdhelpers.exercises.tokenizer import (
     check_free_places,
-    check_make_row,
-    check_most_frequent_pair,
-    check_tokens_to_text,
+    check_pair,
+    check_row,
+    check_text,
 )
 from tests.test_byte_pairs import read_functions
 
@@ -100,7 +100,7 @@ def row_of_zeros(tokenizer, ids: list[int]) -> list[int]:
 )
 def test_make_row(capsys, components, make_row, hint: str | None) -> None:
     tokenizer = components.tokenizer
-    text = verdict(capsys, check_make_row, lambda ids: make_row(tokenizer, ids), tokenizer)
+    text = verdict(capsys, check_row, lambda ids: make_row(tokenizer, ids), tokenizer)
     if hint is None:
         assert text.startswith("right:")
     else:
@@ -125,7 +125,7 @@ def test_tokens_to_text(capsys, components, by_hand) -> None:
         return " ".join(bytes(byte_of[symbol] for symbol in word).decode() for word in words)
 
     def check(attempt) -> str:
-        return verdict(capsys, check_tokens_to_text, attempt, tokenizer, symbols)
+        return verdict(capsys, check_text, attempt, tokenizer, symbols)
 
     assert check(right).startswith("right:")
     by_library = check(
@@ -156,21 +156,19 @@ def most_frequent_pair(counts: dict[str, int], end: str = "</w>", weighted: bool
 
 
 def test_most_frequent_pair(capsys) -> None:
-    assert verdict(capsys, check_most_frequent_pair, most_frequent_pair).startswith("right:")
+    assert verdict(capsys, check_pair, most_frequent_pair).startswith("right:")
     unweighted = verdict(
-        capsys, check_most_frequent_pair, lambda counts: most_frequent_pair(counts, weighted=False)
+        capsys, check_pair, lambda counts: most_frequent_pair(counts, weighted=False)
     )
     assert_hint(unweighted, "as often as its word occurs")
-    endless = verdict(
-        capsys, check_most_frequent_pair, lambda counts: most_frequent_pair(counts, "")
-    )
+    endless = verdict(capsys, check_pair, lambda counts: most_frequent_pair(counts, ""))
     assert_hint(endless, "carries </w>")
 
 
 def test_the_commonest_pairs_are_unique() -> None:
     """No case has a tie: a right answer may not depend on which of two comes first."""
     cases = []
-    check_most_frequent_pair(lambda counts: cases.append(counts) or most_frequent_pair(counts))
+    check_pair(lambda counts: cases.append(counts) or most_frequent_pair(counts))
     assert len(cases) == 3
     for counts in cases:
         pairs = Counter()
@@ -186,8 +184,8 @@ def test_empty_stubs_are_not_attempted(capsys, components, by_hand) -> None:
     symbols = by_hand["byte_to_symbol"]
     for check, arguments in (
         (check_free_places, (tokenizer,)),
-        (check_make_row, (tokenizer,)),
-        (check_tokens_to_text, (tokenizer, symbols)),
-        (check_most_frequent_pair, ()),
+        (check_row, (tokenizer,)),
+        (check_text, (tokenizer, symbols)),
+        (check_pair, ()),
     ):
         assert verdict(capsys, check, empty, *arguments).startswith("not attempted yet")

@@ -56,7 +56,7 @@ def check_free_places(attempt: Function, tokenizer: "CLIPTokenizer") -> None:
     )
 
 
-def check_make_row(attempt: Function, tokenizer: "CLIPTokenizer") -> None:
+def check_row(attempt: Function, tokenizer: "CLIPTokenizer") -> None:
     """Judge a function that builds a full row of ids, cut or padded.
 
     Args:
@@ -108,7 +108,7 @@ def check_make_row(attempt: Function, tokenizer: "CLIPTokenizer") -> None:
     )
 
 
-def check_tokens_to_text(
+def check_text(
     attempt: Function, tokenizer: "CLIPTokenizer", byte_to_symbol: dict[int, str]
 ) -> None:
     """Judge a function that turns tokens back into text.
@@ -158,7 +158,7 @@ def check_tokens_to_text(
     )
 
 
-def check_most_frequent_pair(attempt: Function) -> None:
+def check_pair(attempt: Function) -> None:
     """Judge a function that learns one merge: the pair that occurs most often.
 
     Args:
