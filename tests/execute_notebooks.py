@@ -30,6 +30,7 @@ def execute(path: Path) -> None:
         kernel_name="python3",
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,
+        coalesce_streams=True,  # or one print may be stored as two, on a busy machine
     )
     client.execute()
     clean(notebook)

@@ -222,7 +222,8 @@ def test_a_cell_run_twice_gives_the_same(path: Path) -> None:
     for index, cell in enumerate(notebook.cells):
         cell.id = f"cell-{index}"
     resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    options = {"timeout": 300, "kernel_name": "python3", "coalesce_streams": True}
+    NotebookClient(notebook, resources=resources, **options).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     solved = cells[len(cells) - len(solutions) :]
     cells = cells[: len(cells) - len(solutions)]
