@@ -116,7 +116,7 @@ def show_latents(latents: torch.Tensor, titles: Sequence[str] | None = None) -> 
         for index, (axis, channel) in enumerate(zip(row, channels, strict=True)):
             drawn = axis.imshow(channel, cmap="RdBu_r", vmin=-limit, vmax=limit)
             _strip(axis)
-            if row is axes[0]:
+            if axis in axes[0]:
                 axis.set_title(f"channel {index}", fontsize=_TITLE_SIZE)
         row[0].set_ylabel(title, fontsize=_TITLE_SIZE)
     figure.colorbar(drawn, ax=axes, shrink=0.8)

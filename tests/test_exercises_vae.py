@@ -10,13 +10,13 @@ from sdhelpers.exercises import vae as exercises
 from sdhelpers.exercises.vae import (
     check_paste,
     check_preview,
-    check_sample_latents,
-    check_unscale_latents,
+    check_sample,
+    check_unscale,
 )
 from sdhelpers.latents import LinearPreview, latents_to_rgb
 from sdhelpers.noise import make_generator
 
-CHECKERS = [check_unscale_latents, check_sample_latents, check_preview, check_paste]
+CHECKERS = [check_unscale, check_sample, check_preview, check_paste]
 
 
 def paste_in_place(latents, other, box, factor):
@@ -30,22 +30,22 @@ def paste(latents, other, box, factor):
 
 
 RIGHT = [
-    (check_unscale_latents, lambda latents, s, m: latents / s + m),
-    (check_sample_latents, lambda mean, v, noise: mean + noise * v.exp().sqrt()),
+    (check_unscale, lambda latents, s, m: latents / s + m),
+    (check_sample, lambda mean, v, noise: mean + noise * v.exp().sqrt()),
     (check_preview, lambda z, w, b: torch.einsum("bchw,cd->bdhw", z, w) + b.view(1, 3, 1, 1)),
     (check_paste, paste),
 ]
 WRONG = [
-    (check_unscale_latents, lambda latents, s, m: (latents + m) / s, "Undo the last step first"),
-    (check_unscale_latents, lambda latents, s, m: latents / s, "shift is missing"),
-    (check_unscale_latents, lambda latents, s, m: latents / s - m, "on the way out it is added"),
-    (check_unscale_latents, lambda latents, s, m: latents * s + m, "divide by it now"),
-    (check_unscale_latents, lambda latents, s, m: (latents - m) * s, "scaling once more"),
-    (check_sample_latents, lambda mean, v, noise: mean + v.exp() * noise, "exp(log_variance) is"),
-    (check_sample_latents, lambda mean, v, noise: mean + v * noise, "takes the logarithm"),
-    (check_sample_latents, lambda mean, v, noise: mean + v.exp() ** 2 * noise, "not its square"),
-    (check_sample_latents, lambda mean, v, noise: mean + v / 2 * noise, "undo it with exp"),
-    (check_sample_latents, lambda mean, v, noise: mean + noise, "same strength"),
+    (check_unscale, lambda latents, s, m: (latents + m) / s, "Undo the last step first"),
+    (check_unscale, lambda latents, s, m: latents / s, "shift is missing"),
+    (check_unscale, lambda latents, s, m: latents / s - m, "on the way out it is added"),
+    (check_unscale, lambda latents, s, m: latents * s + m, "divide by it now"),
+    (check_unscale, lambda latents, s, m: (latents - m) * s, "scaling once more"),
+    (check_sample, lambda mean, v, noise: mean + v.exp() * noise, "exp(log_variance) is"),
+    (check_sample, lambda mean, v, noise: mean + v * noise, "takes the logarithm"),
+    (check_sample, lambda mean, v, noise: mean + v.exp() ** 2 * noise, "not its square"),
+    (check_sample, lambda mean, v, noise: mean + v / 2 * noise, "undo it with exp"),
+    (check_sample, lambda mean, v, noise: mean + noise, "same strength"),
     (check_preview, lambda z, w, b: z.permute(0, 2, 3, 1) @ w + b, "in the last place"),
     (check_preview, lambda z, w, b: (z.permute(0, 2, 3, 1) @ w).permute(0, 3, 1, 2), "bias is"),
     (

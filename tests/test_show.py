@@ -70,6 +70,8 @@ def test_show_latents_shows_each_channel_on_one_scale() -> None:
     np.testing.assert_array_equal(np.stack(shown).reshape(2, 4, 3, 3), latents.numpy())
     limits = {axis.images[0].get_clim() for axis in plt.gcf().axes[:8]}
     assert limits == {(-40.0, 40.0)}
+    titles = [axis.get_title() for axis in plt.gcf().axes[:8]]
+    assert titles == [f"channel {index}" for index in range(4)] + [""] * 4
 
 
 def test_show_shapes_prints_the_house_format(capsys) -> None:

@@ -9,7 +9,7 @@ from sdhelpers.check import Function, Mistake, judge
 from sdhelpers.noise import make_generator
 
 
-def check_unscale_latents(attempt: Function) -> None:
+def check_unscale(attempt: Function) -> None:
     """Judge `attempt(latents, scaling_factor, shift_factor)`, the inverse of (unscaled - m) * s.
 
     Args:
@@ -49,7 +49,7 @@ def check_unscale_latents(attempt: Function) -> None:
     )
 
 
-def check_sample_latents(attempt: Function) -> None:
+def check_sample(attempt: Function) -> None:
     """Judge `attempt(mean, log_variance, noise)`: a sample of the latent distribution.
 
     Args:
