@@ -5,10 +5,35 @@ HWC (height, width, channel: PIL and numpy) and CHW (torch).
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+
+
+def load_image(path: str | Path, size: int | tuple[int, int]) -> Image.Image:
+    """Read a picture of any size from a file, cut out its middle and resize that.
+
+    Args:
+        path: of a picture file, such as PNG or JPEG. A photograph is turned upright.
+        size: width and height of the result in pixels; one number makes a square.
+
+    Returns:
+        RGB picture; transparent parts are laid over white. The file is unchanged.
+
+    Raises:
+        ValueError: if the size is not one or two positive integers, or the colours are deeper
+            than 8 bits.
+        OSError: Pillow's own error if there is no such file, or it holds no picture.
+    """
+    sides = size if isinstance(size, tuple) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"size must be one or two positive integers (pixels), got {size!r}.")
+    with Image.open(path) as image:
+        _check_depth([image])
+        upright = _flatten_to_rgb(ImageOps.exif_transpose(image))
+    return ImageOps.fit(upright, sides, Image.Resampling.LANCZOS)
 
 
 def image_to_tensor(image: Image.Image | Sequence[Image.Image]) -> torch.Tensor:
@@ -32,12 +57,7 @@ def image_to_tensor(image: Image.Image | Sequence[Image.Image]) -> torch.Tensor:
         raise ValueError(
             f"image must be one or more PIL images, got {given}. Image.open reads a file."
         )
-    deep = sorted({item.mode for item in images if item.mode.startswith(("I", "F"))})
-    if deep:
-        raise ValueError(
-            f"Pictures of mode {', '.join(deep)} have more than 256 levels. Scale their values to "
-            "0-255 and convert them to mode 'L' or 'RGB' first."
-        )
+    _check_depth(images)
     sizes = sorted({item.size for item in images})
     if len(sizes) > 1:
         raise ValueError(
@@ -94,6 +114,16 @@ def tensor_to_image(pixel_values: torch.Tensor) -> Image.Image:
             f"pixel_values hold {len(batch)} pictures, not 1: use tensor_to_images for a batch."
         )
     return tensor_to_images(batch)[0]
+
+
+def _check_depth(images: Sequence[Image.Image]) -> None:
+    """Raise a ValueError if a picture has more than 8 bits a channel."""
+    deep = sorted({item.mode for item in images if item.mode.startswith(("I", "F"))})
+    if deep:
+        raise ValueError(
+            f"Pictures of mode {', '.join(deep)} have more than 256 levels. Scale their values to "
+            "0-255 and convert them to mode 'L' or 'RGB' first."
+        )
 
 
 def _flatten_to_rgb(image: Image.Image) -> Image.Image:

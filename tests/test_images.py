@@ -1,12 +1,14 @@
 """Pictures to tensors and back, compared with the library's image processor."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
-from sdhelpers.images import image_to_tensor, tensor_to_image, tensor_to_images
+from sdhelpers.images import image_to_tensor, load_image, tensor_to_image, tensor_to_images
 
 
 def random_image(seed: int, width: int = 24, height: int = 16) -> Image.Image:
@@ -94,3 +96,48 @@ def test_not_finite() -> None:
 def test_one_picture_means_one() -> None:
     with pytest.raises(ValueError, match="2 pictures, not 1"):
         tensor_to_image(torch.zeros(2, 3, 8, 8))
+
+
+def test_load_takes_the_middle(tmp_path: Path) -> None:
+    """Of five stripes in a wide picture, a square crop shows the middle three."""
+    stripes = np.repeat(np.array([0, 50, 100, 150, 200], dtype=np.uint8), 20)
+    wide = Image.fromarray(np.tile(stripes, (60, 1)))
+    wide.save(tmp_path / "wide.png")
+    loaded = load_image(tmp_path / "wide.png", 60)
+    assert (loaded.mode, loaded.size) == ("RGB", (60, 60))
+    np.testing.assert_array_equal(np.asarray(loaded)[:, :, 0], np.asarray(wide)[:, 20:80])
+    small = load_image(str(tmp_path / "wide.png"), (6, 3))
+    assert small.size == (6, 3)
+
+
+def test_load_of_the_right_size_changes_nothing(tmp_path: Path) -> None:
+    image = random_image(0)
+    image.save(tmp_path / "image.png")
+    loaded = load_image(tmp_path / "image.png", image.size)
+    np.testing.assert_array_equal(np.asarray(loaded), np.asarray(image))
+
+
+def test_load_turns_a_photograph_upright_and_lays_glass_over_white(tmp_path: Path) -> None:
+    image = random_image(1)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held so that the picture must be turned clockwise
+    image.save(tmp_path / "turned.png", exif=exif)
+    loaded = load_image(tmp_path / "turned.png", (image.height, image.width))
+    np.testing.assert_array_equal(np.asarray(loaded), np.rot90(np.asarray(image), -1))
+    Image.new("RGBA", (4, 4), (9, 9, 9, 0)).save(tmp_path / "glass.png")
+    assert np.asarray(load_image(tmp_path / "glass.png", 2)).min() == 255
+
+
+@pytest.mark.parametrize("size", [0, -8, 2.5, "128", (8,), (8, 0), None])
+def test_load_wrong_size(tmp_path: Path, size: object) -> None:
+    random_image(0).save(tmp_path / "image.png")
+    with pytest.raises(ValueError, match="size must be one or two positive integers"):
+        load_image(tmp_path / "image.png", size)
+
+
+def test_load_no_such_file_or_too_deep(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load_image(tmp_path / "none.png", 8)
+    Image.new("I;16", (8, 8)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match="more than 256 levels"):
+        load_image(tmp_path / "deep.png", 8)

@@ -1,0 +1,111 @@
+"""The checkers of notebook 01: the right answer, likely wrong ones, the empty stub."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+
+from sdhelpers.exercises import vae as exercises
+from sdhelpers.exercises.vae import (
+    check_paste,
+    check_preview,
+    check_sample,
+    check_unscale,
+)
+from sdhelpers.latents import LinearPreview, latents_to_rgb
+from sdhelpers.noise import make_generator
+
+CHECKERS = [check_unscale, check_sample, check_preview, check_paste]
+
+
+def paste_in_place(latents, other, box, factor):
+    left, top, right, bottom = (side // factor for side in box)
+    latents[..., top:bottom, left:right] = other[..., top:bottom, left:right]
+    return latents
+
+
+def paste(latents, other, box, factor):
+    return paste_in_place(latents.clone(), other, box, factor)
+
+
+RIGHT = [
+    (check_unscale, lambda latents, s, m: latents / s + m),
+    (check_sample, lambda mean, v, noise: mean + noise * v.exp().sqrt()),
+    (check_preview, lambda z, w, b: torch.einsum("bchw,cd->bdhw", z, w) + b.view(1, 3, 1, 1)),
+    (check_paste, paste),
+]
+WRONG = [
+    (check_unscale, lambda latents, s, m: (latents + m) / s, "Undo the last step first"),
+    (check_unscale, lambda latents, s, m: latents / s, "shift is missing"),
+    (check_unscale, lambda latents, s, m: latents / s - m, "on the way out it is added"),
+    (check_unscale, lambda latents, s, m: latents * s + m, "divide by it now"),
+    (check_unscale, lambda latents, s, m: (latents - m) * s, "scaling once more"),
+    (check_sample, lambda mean, v, noise: mean + v.exp() * noise, "exp(log_variance) is"),
+    (check_sample, lambda mean, v, noise: mean + v * noise, "takes the logarithm"),
+    (check_sample, lambda mean, v, noise: mean + v.exp() ** 2 * noise, "not its square"),
+    (check_sample, lambda mean, v, noise: mean + v / 2 * noise, "undo it with exp"),
+    (check_sample, lambda mean, v, noise: mean + noise, "same strength"),
+    (check_preview, lambda z, w, b: z.permute(0, 2, 3, 1) @ w + b, "in the last place"),
+    (check_preview, lambda z, w, b: (z.permute(0, 2, 3, 1) @ w).permute(0, 3, 1, 2), "bias is"),
+    (
+        check_preview,
+        lambda z, w, b: (z.reshape(len(z), -1, 4) @ w + b).reshape(len(z), 3, *z.shape[2:]),
+        "permute moves axes",
+    ),
+    (check_paste, lambda z, other, box, factor: paste(z, other, box, 1), "divide by factor"),
+    (
+        check_paste,
+        lambda z, other, box, factor: paste(z, other, (box[1], box[0], box[3], box[2]), factor),
+        "Rows and columns are swapped",
+    ),
+    (check_paste, lambda z, other, box, factor: paste(other, z, box, factor), "Inside is outside"),
+    (check_paste, paste_in_place, "changed its arguments"),
+]
+
+
+def verdict(capsys: pytest.CaptureFixture, check: Callable, attempt: object) -> str:
+    check(attempt)
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_every_checker_is_tried() -> None:
+    names = {name for name in vars(exercises) if name.startswith("check_")}
+    for cases in (RIGHT, WRONG):
+        assert {check.__name__ for check, *_ in cases} == names
+
+
+@pytest.mark.parametrize(("check", "attempt"), RIGHT, ids=lambda case: case.__name__)
+def test_right(capsys: pytest.CaptureFixture, check: Callable, attempt: Callable) -> None:
+    assert verdict(capsys, check, attempt).startswith("right: ")
+
+
+@pytest.mark.parametrize(("check", "attempt", "hint"), WRONG)
+def test_wrong(
+    capsys: pytest.CaptureFixture, check: Callable, attempt: Callable, hint: str
+) -> None:
+    said = verdict(capsys, check, attempt)
+    assert said.startswith("not yet: ")
+    assert hint in said
+
+
+@pytest.mark.parametrize("check", CHECKERS)
+def test_empty_stub(capsys: pytest.CaptureFixture, check: Callable) -> None:
+    assert verdict(capsys, check, lambda *arguments: ...).startswith("not attempted yet")
+
+
+def test_the_right_sample_is_the_library_s() -> None:
+    parameters = torch.randn((2, 8, 3, 5), generator=make_generator(0))
+    distribution = DiagonalGaussianDistribution(parameters)
+    noise = torch.randn((2, 4, 3, 5), generator=make_generator(1))
+    ours = exercises._sample_latents(distribution.mean, distribution.logvar, noise)
+    torch.testing.assert_close(ours, distribution.sample(make_generator(1)))
+
+
+def test_the_right_preview_is_the_helper_s() -> None:
+    generator = make_generator(2)
+    latents = torch.randn((2, 4, 3, 5), generator=generator) / 9
+    weight = torch.randn((4, 3), generator=generator) / 9
+    bias = torch.tensor([0.1, 0.0, -0.1])
+    expected = latents_to_rgb(latents, LinearPreview(weight, bias))
+    torch.testing.assert_close(exercises._preview(latents, weight, bias), expected)
