@@ -6,16 +6,13 @@ import pytest
 import torch
 
 from sdhelpers.components import Components
-from sdhelpers.exercises.text_encoder import (
-    check_mask,
-    check_pool,
-    check_slerp,
-    check_unchanged,
+from sdhelpers.exercises.embeddings import (
     count_common_start,
     interpolate_on_arc,
     make_word_mask,
     pool_at_end,
 )
+from sdhelpers.exercises.text_encoder import check_mask, check_pool, check_slerp, check_unchanged
 from sdhelpers.noise import make_generator
 from sdhelpers.text import encode_text, tokenize_prompt
 
