@@ -23,7 +23,7 @@ def check_sigmas_to_alphas_cumprod(attempt: Function) -> None:
         attempt,
         sigmas_to_alphas_cumprod,
         [(torch.tensor([0.0, 0.0292, 1.0, 14.6146]),), (torch.linspace(0.1, 3, 6).reshape(2, 3),)],
-        praise="a sigma of 0 is all signal, a sigma of 1 is half and half, and 14.6 leaves 0.00466. "
+        praise="a sigma of 0 is all signal, a sigma of 1 is half and half, 14.6 leaves 0.00466. "
         "The two numbers say the same; papers choose the one that makes their formula short.",
         mistakes=[
             Mistake(
@@ -54,8 +54,8 @@ def check_trailing_plan(attempt: Function) -> None:
         _as_lists(attempt),
         _plan_trailing,
         [(4, 1000), (3, 1000), (10, 1000), (7, 50)],
-        praise="the plan begins at the very last level, where training put the most noise, and ends "
-        "one stride above 0. These are the timesteps of diffusers' timestep_spacing='trailing'.",
+        praise="the plan begins at the very last level, the noisiest of training, and stops one "
+        "stride before the end. These are the timesteps of diffusers' timestep_spacing='trailing'.",
         mistakes=[
             Mistake(
                 lambda steps, levels: [t + 1 for t in _plan_trailing(steps, levels)],
@@ -107,7 +107,7 @@ def check_heun_step(attempt: Function) -> None:
                 lambda x, sigma, next_sigma, slope: (
                     x + 2 * (_step_heun(x, sigma, next_sigma, slope) - x)
                 ),
-                "You took the sum of the two slopes; take their mean, or the step is twice as long.",
+                "You took the sum of the two slopes; take their mean, or the step is twice as big.",
             ),
             Mistake(_step_from_first_try, "Take the second step from the start, not from the try."),
         ],
@@ -124,7 +124,7 @@ def check_two_point_weights(attempt: Function) -> None:
     judge(
         _as_lists(attempt),
         lambda older, now, after: lms_weights(_levels(older, now, after), 1, 2),
-        [(3.0, 2.0, 1.0), (14.6, 9.7, 6.8), (0.5, 0.2, 0.0)],
+        [(14.6, 9.7, 6.8), (3.0, 2.0, 1.0), (0.5, 0.2, 0.0)],
         praise="the mean height of a straight line is its height in the middle of the step. With "
         "equal steps the weights are 3/2 and -1/2 of it, PNDM's second row.",
         mistakes=[
