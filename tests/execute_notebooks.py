@@ -17,7 +17,7 @@ from PIL import Image
 from tests.palette import reduce_colours
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-CELL_TIMEOUT = 120  # seconds
+CELL_TIMEOUT = 300  # seconds
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
