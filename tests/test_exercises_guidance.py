@@ -10,12 +10,12 @@ from sdhelpers.exercises import guidance as exercises
 from sdhelpers.exercises.guidance import (
     check_calm_down,
     check_guide_twice,
-    check_mix_again,
-    check_mix_like_the_paper,
+    check_mix,
+    check_remix,
 )
 from sdhelpers.guidance import apply_guidance
 
-CHECKERS = [check_mix_like_the_paper, check_mix_again, check_guide_twice, check_calm_down]
+CHECKERS = [check_mix, check_remix, check_guide_twice, check_calm_down]
 
 
 def std(predictions: torch.Tensor) -> torch.Tensor:
@@ -27,22 +27,22 @@ def guide_in_place(u, t, n, s, m):
 
 
 RIGHT = [
-    (check_mix_like_the_paper, lambda u, t, w: t + w * (t - u)),
-    (check_mix_like_the_paper, lambda u, t, w: apply_guidance(u, t, w + 1)),
-    (check_mix_again, lambda low, high, s: low * (10 - s) / 8 + high * (s - 2) / 8),
+    (check_mix, lambda u, t, w: t + w * (t - u)),
+    (check_mix, lambda u, t, w: apply_guidance(u, t, w + 1)),
+    (check_remix, lambda low, high, s: low * (10 - s) / 8 + high * (s - 2) / 8),
     (check_guide_twice, lambda u, t, n, s, m: (1 - s + m) * u + s * t - m * n),
     (check_calm_down, rescale_noise_cfg),
     (check_calm_down, lambda mixed, text, share: mixed.lerp(mixed * std(text) / std(mixed), share)),
 ]
 WRONG = [
-    (check_mix_like_the_paper, apply_guidance, "our way of counting"),
-    (check_mix_like_the_paper, lambda u, t, w: u + w * (u - t), "runs away from the prompt"),
-    (check_mix_like_the_paper, lambda u, t, w: t + w * (t + u), "add up to 1"),
-    (check_mix_like_the_paper, lambda u, t, w: apply_guidance(u, t, w - 1), "you add"),
-    (check_mix_again, apply_guidance, "They are at 2 and at 10"),
-    (check_mix_again, lambda low, high, s: low + (s - 2) * (high - low), "an eighth"),
-    (check_mix_again, lambda low, high, s: low.lerp(high, s / 8), "count the steps from there"),
-    (check_mix_again, lambda low, high, s: low.lerp(high, s / 10), "it is 8 long"),
+    (check_mix, apply_guidance, "our way of counting"),
+    (check_mix, lambda u, t, w: u + w * (u - t), "runs away from the prompt"),
+    (check_mix, lambda u, t, w: t + w * (t + u), "add up to 1"),
+    (check_mix, lambda u, t, w: apply_guidance(u, t, w - 1), "you add"),
+    (check_remix, apply_guidance, "They are at 2 and at 10"),
+    (check_remix, lambda low, high, s: low + (s - 2) * (high - low), "an eighth"),
+    (check_remix, lambda low, high, s: low.lerp(high, s / 8), "count the steps from there"),
+    (check_remix, lambda low, high, s: low.lerp(high, s / 10), "it is 8 long"),
     (check_guide_twice, lambda u, t, n, s, m: u + s * (t - u) + m * (n - u), "*towards*"),
     (check_guide_twice, lambda u, t, n, s, m: apply_guidance(n, t, s), "usual negative prompt"),
     (check_guide_twice, lambda u, t, n, s, m: u + s * (t - u) - m * n, "too, is a difference"),
@@ -112,7 +112,7 @@ def test_an_answer_that_changes_its_arguments(capsys: pytest.CaptureFixture) -> 
 def test_a_mistake_without_a_hint_shows_the_first_difference(
     capsys: pytest.CaptureFixture,
 ) -> None:
-    said = verdict(check_mix_again, lambda low, high, s: low, capsys)
+    said = verdict(check_remix, lambda low, high, s: low, capsys)
     assert said.startswith("not yet: in case 1 of 4, the value at [0] is 4, expected 5")
     assert "hint:" not in said
 

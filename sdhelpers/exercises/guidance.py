@@ -9,10 +9,10 @@ from sdhelpers.check import Function, Mistake, judge
 from sdhelpers.guidance import apply_guidance
 from sdhelpers.noise import make_generator
 
-LOW_SCALE, HIGH_SCALE = 2, 10  # the two known points of `check_mix_again`
+LOW_SCALE, HIGH_SCALE = 2, 10  # the two known points of `check_remix`
 
 
-def check_mix_like_the_paper(attempt: Function) -> None:
+def check_mix(attempt: Function) -> None:
     """Judge `attempt(noise_pred_uncond, noise_pred_text, w)`, guidance counted from 0.
 
     Args:
@@ -51,7 +51,7 @@ def check_mix_like_the_paper(attempt: Function) -> None:
     )
 
 
-def check_mix_again(attempt: Function) -> None:
+def check_remix(attempt: Function) -> None:
     """Judge `attempt(mix_at_2, mix_at_10, guidance_scale)`: a line through two other points.
 
     Args:
