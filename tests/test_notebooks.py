@@ -57,7 +57,8 @@ def markdown(path: Path) -> str:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.name[:2] for path in NOTEBOOKS][:1] == ["00"]
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"0{number}" for number in range(8)]
+    assert len(ROOMS) == 7
 
 
 @every_notebook
