@@ -1,7 +1,9 @@
 """Parts that many tests share: loaded once, changed by none."""
 
 import logging
+from collections.abc import Iterator
 
+import matplotlib.pyplot as plt
 import pytest
 from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
 
@@ -29,6 +31,15 @@ def pipeline(components: Components) -> StableDiffusionPipeline:
     """Give the library's pipeline over the very same parts: the oracle."""
     logging.getLogger("diffusers").setLevel(logging.ERROR)
     return make_pipeline(components)
+
+
+@pytest.fixture
+def no_window(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Draw into memory, show nothing, and close what was drawn."""
+    plt.switch_backend("Agg")
+    monkeypatch.setattr(plt, "show", lambda: None)
+    yield
+    plt.close("all")
 
 
 def make_pipeline(components: Components) -> StableDiffusionPipeline:

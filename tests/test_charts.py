@@ -8,14 +8,7 @@ from PIL import Image
 
 from sdhelpers import charts, ribbon, show
 
-
-@pytest.fixture(autouse=True)
-def _no_window(monkeypatch):
-    """Draw into memory, show nothing, and close what was drawn."""
-    plt.switch_backend("Agg")
-    monkeypatch.setattr(plt, "show", lambda: None)
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_window")
 
 
 def test_curves_are_drawn_at_their_places() -> None:

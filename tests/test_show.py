@@ -9,14 +9,7 @@ from PIL import Image
 from sdhelpers.loop_map import ROOMS, draw_map
 from sdhelpers.show import show_film_strip, show_images, show_latents, show_map, show_shapes
 
-
-@pytest.fixture(autouse=True)
-def _no_window(monkeypatch):
-    """Draw into memory, show nothing, and close what was drawn."""
-    plt.switch_backend("Agg")
-    monkeypatch.setattr(plt, "show", lambda: None)
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_window")
 
 
 def pictures(count: int) -> list[Image.Image]:

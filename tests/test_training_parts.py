@@ -12,10 +12,11 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
+from sdhelpers.noise_schedule import add_noise, betas_to_alphas_cumprod, make_betas
 from training import run as run_module
 from training.checkpoints import load_checkpoint, save_checkpoint, write_atomically
 from training.loop import make_step_generator
-from training.noise import add_noise, make_alphas_cumprod, mean_per_bin, snr_weights
+from training.noise import mean_per_bin, snr_weights
 from training.options import RunOptions, make_accelerator
 from training.plan import Plan
 from training.progress import Progress, format_duration
@@ -60,7 +61,7 @@ def make_ddpm():
 
 def test_noisy_latents_agree_with_the_library_and_with_the_formula():
     ddpm = make_ddpm()
-    alphas_cumprod = make_alphas_cumprod(1000, 0.00085, 0.012)
+    alphas_cumprod = betas_to_alphas_cumprod(make_betas(1000, 0.00085, 0.012))
     assert (alphas_cumprod - ddpm.alphas_cumprod).abs().max() < 1e-6
     latents, noise = torch.randn(2, 5, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     timesteps = torch.tensor([0, 1, 500, 998, 999])
@@ -78,7 +79,8 @@ def test_noisy_latents_agree_with_the_library_and_with_the_formula():
 def test_the_shipped_scheduler_follows_the_schedule_of_the_training():
     assert (make_scheduler().alphas_cumprod - make_ddpm().alphas_cumprod).abs().max() == 0
     settings = UnetSettings()
-    ours = make_alphas_cumprod(settings.num_train_timesteps, settings.beta_start, settings.beta_end)
+    betas = make_betas(settings.num_train_timesteps, settings.beta_start, settings.beta_end)
+    ours = betas_to_alphas_cumprod(betas)
     assert (make_scheduler().alphas_cumprod - ours).abs().max() < 1e-6
 
 

@@ -1,37 +1,6 @@
-"""The forward process: the noise schedule, noisy latents, and the loss of a noise prediction.
-
-alphas_cumprod[t] = abar_t      latents = x_0      noise = eps      noisy_latents = x_t
-"""
+"""The loss of a noise prediction; the forward process itself is `sdhelpers.noise_schedule`."""
 
 import torch
-
-
-def make_alphas_cumprod(
-    num_train_timesteps: int, beta_start: float, beta_end: float
-) -> torch.Tensor:
-    """Return Stable Diffusion's "scaled linear" schedule: the root of beta grows evenly.
-
-    Returns:
-        (T,) float32, falling from about 1 to about 0: the share of the picture's variance left.
-    """
-    betas = torch.linspace(beta_start**0.5, beta_end**0.5, num_train_timesteps) ** 2
-    return (1 - betas).cumprod(0)
-
-
-def add_noise(
-    latents: torch.Tensor, noise: torch.Tensor, alphas_cumprod_t: torch.Tensor
-) -> torch.Tensor:
-    """Mix latents with noise: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
-
-    Args:
-        latents: (B, 4, h, w), scaled.
-        noise: same shape, standard normal.
-        alphas_cumprod_t: (B,), abar of each row's timestep.
-
-    Source: Ho et al. 2020, arXiv 2006.11239, equation 4.
-    """
-    share = alphas_cumprod_t[:, None, None, None]
-    return share.sqrt() * latents + (1 - share).sqrt() * noise
 
 
 def snr_weights(alphas_cumprod_t: torch.Tensor, gamma: float | None) -> torch.Tensor:

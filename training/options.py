@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from accelerate import Accelerator
 from training.settings import REAL_SETTINGS, SMOKE_SETTINGS, StageSettings, override
 
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Callable
 
 DEFAULT_FOLDER = Path("runs/tiny")
 
@@ -70,6 +71,22 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         arguments.precision,
         arguments.compile,
     )
+
+
+def train_from_command_line(
+    description: str | None, stage: str, train: Callable[[StageSettings, RunOptions], None]
+) -> None:
+    """Train one stage as the command line says.
+
+    Args:
+        description: for `--help`.
+        stage: the stage's name in `settings.py`.
+        train: takes the stage's settings and `RunOptions`.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    add_run_arguments(parser)
+    arguments = parser.parse_args()
+    train(read_settings(arguments, stage), read_options(arguments))
 
 
 def seconds_per_convolution(dtype: torch.dtype, repeats: int = 5) -> float:

@@ -8,7 +8,6 @@ Run: python -m training.train_text_encoder --minutes 25
 
 from __future__ import annotations
 
-import argparse
 import math
 from typing import TYPE_CHECKING
 
@@ -22,10 +21,8 @@ from training.cache_latents import load_latents, load_tokenizer
 from training.loop import ComputeLoss, make_step_generator
 from training.options import (
     RunOptions,
-    add_run_arguments,
     make_accelerator,
-    read_options,
-    read_settings,
+    train_from_command_line,
 )
 from training.run import Run
 
@@ -207,10 +204,7 @@ def train_text_encoder(settings: TextEncoderSettings, options: RunOptions) -> No
 
 def main() -> None:
     """Train the text encoder as the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_run_arguments(parser)
-    arguments = parser.parse_args()
-    train_text_encoder(read_settings(arguments, "text_encoder"), read_options(arguments))
+    train_from_command_line(__doc__, "text_encoder", train_text_encoder)
 
 
 if __name__ == "__main__":

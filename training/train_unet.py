@@ -5,7 +5,6 @@ Run: python -m training.train_unet --minutes 180
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,22 +13,19 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel
 
+from sdhelpers.noise_schedule import add_noise, betas_to_alphas_cumprod, make_betas
 from sdhelpers.text import tokenize_prompt
 from training.cache_latents import load_latents, load_tokenizer
 from training.loop import ComputeLoss, make_step_generator
 from training.noise import (
-    add_noise,
-    make_alphas_cumprod,
     mean_per_bin,
     noise_prediction_errors,
     snr_weights,
 )
 from training.options import (
     RunOptions,
-    add_run_arguments,
     make_accelerator,
-    read_options,
-    read_settings,
+    train_from_command_line,
 )
 from training.run import Run
 from training.sample import make_pipeline, sample_images, save_grid
@@ -151,9 +147,8 @@ def make_compute_loss(
         settings: `UnetSettings`.
         accelerator: accelerate.Accelerator.
     """
-    alphas_cumprod = make_alphas_cumprod(
-        settings.num_train_timesteps, settings.beta_start, settings.beta_end
-    )
+    betas = make_betas(settings.num_train_timesteps, settings.beta_start, settings.beta_end)
+    alphas_cumprod = betas_to_alphas_cumprod(betas)
 
     def compute_loss(
         model: torch.nn.Module, step: int, share: float
@@ -208,10 +203,7 @@ def train_unet(settings: UnetSettings, options: RunOptions) -> None:
 
 def main() -> None:
     """Train the UNet as the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_run_arguments(parser)
-    arguments = parser.parse_args()
-    train_unet(read_settings(arguments, "unet"), read_options(arguments))
+    train_from_command_line(__doc__, "unet", train_unet)
 
 
 if __name__ == "__main__":

@@ -5,26 +5,24 @@ Run: python -m training.train_vae --minutes 90
 
 from __future__ import annotations
 
-import argparse
 import math
 from typing import TYPE_CHECKING
 
 import torch
 from diffusers import AutoencoderKL
-from PIL import Image
 from torch import nn
 from torch.nn import functional
 
+from sdhelpers.images import tensor_to_images
 from training.data import bytes_to_pixel_values, render_all
 from training.loop import ComputeLoss, make_step_generator
 from training.options import (
     RunOptions,
-    add_run_arguments,
     make_accelerator,
-    read_options,
-    read_settings,
+    train_from_command_line,
 )
 from training.run import Run
+from training.sample import save_grid
 from training.scenes import FIRST_EVALUATION_SEED, IMAGE_SIZE
 
 if TYPE_CHECKING:
@@ -183,8 +181,7 @@ def show_reconstructions(autoencoder: Autoencoder, pictures: torch.Tensor, path:
     """Write a picture: originals above, decoded below."""
     _, reconstructions = encode_decode(autoencoder.vae, pictures)
     rows = torch.cat([bytes_to_pixel_values(pictures), reconstructions])
-    rows = rows.unflatten(0, (2, len(pictures))).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
-    Image.fromarray(((rows + 1) * 127.5).round().byte().numpy()).save(path)
+    save_grid(tensor_to_images(rows), path, num_columns=len(pictures))
 
 
 def finish(autoencoder: Autoencoder, pictures: torch.Tensor, folder: Path) -> str:
@@ -218,10 +215,7 @@ def train_vae(settings: VaeSettings, options: RunOptions) -> None:
 
 def main() -> None:
     """Train the VAE as the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_run_arguments(parser)
-    arguments = parser.parse_args()
-    train_vae(read_settings(arguments, "vae"), read_options(arguments))
+    train_from_command_line(__doc__, "vae", train_vae)
 
 
 if __name__ == "__main__":
