@@ -4,6 +4,7 @@ This is the only module that knows the ranges [-1, 1], [0, 1] and 0-255, and the
 HWC (height, width, channel: PIL and numpy) and CHW (torch).
 """
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -94,6 +95,13 @@ def tensor_to_image(pixel_values: torch.Tensor) -> Image.Image:
             f"pixel_values hold {len(batch)} pictures, not 1: use tensor_to_images for a batch."
         )
     return tensor_to_images(batch)[0]
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """Give the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def _flatten_to_rgb(image: Image.Image) -> Image.Image:

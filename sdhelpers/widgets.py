@@ -6,11 +6,12 @@ browser, and a page that runs no widgets still shows the picture that it was sto
 
 import base64
 import html
-import io
 from collections.abc import Callable, Sequence
 
 import ipywidgets
 from PIL import Image
+
+from sdhelpers.images import encode_png as encode_png
 
 _WIDTH = 320  # pixels on the page
 _MOST_REMEMBERED = 256  # pictures
@@ -135,13 +136,6 @@ def slider(values: Sequence, start: object = None, description: str = "") -> ipy
         style={"description_width": "initial"},
         layout={"width": "420px"},
     )
-
-
-def encode_png(image: Image.Image) -> bytes:
-    """Give the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def _make_control(
