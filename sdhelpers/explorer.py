@@ -13,6 +13,7 @@ from sdhelpers.latents import LinearPreview
 from sdhelpers.panes import describe_error, make_image, make_pane, make_row, make_text
 from sdhelpers.step import Step
 from sdhelpers.trajectory import Frame, make_frames
+from sdhelpers.validation import is_count
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,8 +180,10 @@ def trajectory_explorer(
         A widget: make it the last line of a cell to show it.
 
     Raises:
-        ValueError: if there are no steps, or no such picture.
+        ValueError: if there are no steps, no such picture, or the time is no positive integer.
     """
+    if not is_count(milliseconds):
+        raise ValueError(f"milliseconds must be a positive integer, got {milliseconds!r}.")
     return TrajectoryExplorer(
         make_frames(steps, vae, preview=preview, picture=picture), milliseconds
     )

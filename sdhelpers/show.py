@@ -20,6 +20,9 @@ from sdhelpers.grid import show_film_strip as show_film_strip
 from sdhelpers.grid import show_images as show_images
 from sdhelpers.loop_map import draw_map
 from sdhelpers.ribbon import show_tokens as show_tokens
+from sdhelpers.twins import show_comparison as show_comparison
+from sdhelpers.twins import show_guidance_mix as show_guidance_mix
+from sdhelpers.twins import show_trajectory as show_trajectory
 
 
 def show_latents(latents: torch.Tensor, titles: Sequence[str] | None = None) -> None:
