@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from sdhelpers import denoise
 from sdhelpers.components import Components
 from sdhelpers.guidance import join_embeddings
@@ -61,8 +59,3 @@ def count_calls(components: Components) -> Iterator[list[str]]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def largest_level_difference(first: torch.Tensor, second: torch.Tensor) -> int:
-    """Give the largest difference between two pictures' levels, 0 to 255."""
-    return int((first.int() - second.int()).abs().max())

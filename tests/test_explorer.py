@@ -4,6 +4,8 @@ import gc
 import html
 import io
 import random
+import subprocess
+import sys
 import threading
 
 import matplotlib
@@ -15,7 +17,7 @@ from PIL import Image, ImageSequence
 
 from sdhelpers import show, widgets
 from sdhelpers.animation import make_trajectory_gif, save_trajectory_gif
-from sdhelpers.charts import draw_curves, figure_to_image
+from sdhelpers.charts import figure_to_image
 from sdhelpers.components import Components
 from sdhelpers.explorer import TrajectoryExplorer
 from sdhelpers.images import tensor_to_images
@@ -181,14 +183,14 @@ def test_moving_asks_nothing_of_the_model(components, steps, preview) -> None:
 
 def test_many_moves_leave_nothing_behind(explorer) -> None:
     chance = random.Random(0)
-    widgets_before = len(gc.get_objects())
+    objects = len(gc.get_objects())
     threads = threading.active_count()
     for _ in range(200):
         explorer.slider.value = chance.randint(1, 4)
         explorer.shown_noise.value = chance.choice(explorer.shown_noise.options)
     gc.collect()
     assert threading.active_count() == threads
-    assert len(gc.get_objects()) - widgets_before < 2000
+    assert len(gc.get_objects()) - objects < 2000
 
 
 def test_play_and_slider_are_linked_in_the_browser(explorer) -> None:
@@ -309,6 +311,13 @@ def test_the_twin_shows_the_same_pictures(components, steps, frames, preview) ->
 
 
 def test_the_large_controls_are_fetched_when_asked_for() -> None:
+    program = (
+        "import sys; from sdhelpers import widgets; "
+        "assert not {'sdhelpers.explorer', 'sdhelpers.sampling'} & set(sys.modules); "
+        "assert widgets.trajectory_explorer.__module__ == 'sdhelpers.explorer'; "
+        "assert 'sdhelpers.comparison' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
     assert {"compare", "guidance_mixer", "trajectory_explorer"} <= set(dir(widgets))
     with pytest.raises(AttributeError, match="no attribute 'explorer_of_worlds'"):
         widgets.explorer_of_worlds  # noqa: B018
