@@ -15,8 +15,7 @@ from sdhelpers.settings_grid import Axis, SettingsGrid, make_settings_grid, pain
 if TYPE_CHECKING:
     from sdhelpers.components import Components
 
-_SIDE = 160  # pixels on the page
-_LABEL_WIDTH = 140
+_SIDE, _LABEL_WIDTH = 160, 140  # pixels on a wide page
 _WAITING = encode_png(Image.new("RGB", (8, 8), "#e4e4e0"))
 
 
@@ -37,7 +36,7 @@ class Comparison(ipywidgets.VBox):
         self._has_been_tried: set[tuple[int, int]] = set()
         self.images: list[list[Image.Image | None]] = [[None for _ in row] for row in grid.cells]
         self.pictures = [
-            [make_image("sd-comparison-picture", _SIDE) for _ in row] for row in grid.cells
+            [make_image("sd-comparison-picture", "100%") for _ in row] for row in grid.cells
         ]
         for picture in chain.from_iterable(self.pictures):
             picture.value = _WAITING
@@ -84,10 +83,18 @@ class Comparison(ipywidgets.VBox):
         for label, pictures, messages in rows:
             children.append(_make_label(label))
             for pair in zip(pictures, messages, strict=True):
-                children.append(ipywidgets.VBox(pair, layout={"width": f"{_SIDE}px"}))
-        widths = [f"{_LABEL_WIDTH}px"] + [f"{_SIDE}px"] * len(self.grid.column_labels)
+                children.append(ipywidgets.VBox(pair, layout={"width": "100%"}))
+        # Narrow pages get narrower cells, and below that a scroll bar.
+        widths = [f"minmax(70px, {_LABEL_WIDTH}px)"]
+        widths += [f"minmax(90px, {_SIDE}px)"] * len(self.grid.column_labels)
         return ipywidgets.GridBox(
-            children, layout={"grid_template_columns": " ".join(widths), "grid_gap": "6px"}
+            children,
+            layout={
+                "grid_template_columns": " ".join(widths),
+                "grid_gap": "6px",
+                "max_width": "100%",
+                "overflow": "auto",
+            },
         )
 
     def __repr__(self) -> str:

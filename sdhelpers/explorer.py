@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from diffusers import AutoencoderKL
 
-_SIDE = 200  # pixels on the page
-_CURVES_WIDTH = 412
+_SIDE, _CURVES_WIDTH = "200px", "412px"
 _PREDICTION, _DIFFERENCE = "noise prediction", "guidance difference"
 _CAPTIONS = {
     _PREDICTION: "what the step took for noise, 4 channels",
@@ -57,7 +56,7 @@ class TrajectoryExplorer(ipywidgets.VBox):
         self._make_export_controls()
         super().__init__(
             [
-                make_row(self.play, self.slider),
+                make_row(self.play, self.slider, self.shown_noise),
                 self.caption,
                 self._arrange_panes(),
                 make_row(self.file_name, self.save_button, self.message),
@@ -85,7 +84,7 @@ class TrajectoryExplorer(ipywidgets.VBox):
         )
         self.play.add_class("sd-explorer-play")
         self.slider = ipywidgets.IntSlider(
-            value=1, min=1, max=last, description="step", layout={"width": "380px"}
+            value=1, min=1, max=last, description="step", layout={"width": "320px"}
         )
         self.slider.add_class("sd-explorer-step")
         # In the browser, so that playing needs no answer from the kernel to move on.
@@ -93,7 +92,7 @@ class TrajectoryExplorer(ipywidgets.VBox):
         has_difference = self.frames[0].guidance_difference is not None
         self.shown_noise = ipywidgets.ToggleButtons(
             options=[_PREDICTION, _DIFFERENCE] if has_difference else [_PREDICTION],
-            description="shown",
+            description="noise",
             style={"button_width": "150px", "description_width": "initial"},
         )
         self.shown_noise.add_class("sd-explorer-shown-noise")
@@ -119,7 +118,6 @@ class TrajectoryExplorer(ipywidgets.VBox):
             make_pane(
                 "noise",
                 "sd-explorer-noise",
-                self.shown_noise,
                 self.images["noise"],
                 self._noise_caption,
             ),

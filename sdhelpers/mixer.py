@@ -19,7 +19,7 @@ from sdhelpers.validation import check_guidance_scale
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-_SIDE = 256  # pixels on the page
+_SIDE = "256px"
 _LARGEST_SCALE = 20.0
 _MOST_REMEMBERED = 32  # decoded pictures
 # ipywidgets reports a slider's moves, not its release: resting this long counts as released.
@@ -57,12 +57,12 @@ class GuidanceMixer(ipywidgets.VBox):
         self.caption = make_text("sd-mixer-caption")
         self.decoded_caption = make_text("sd-mixer-decoded-caption")
         panes = make_row(
-            make_pane("clean guess, preview", "sd-mixer-preview", self.preview, self.caption),
+            make_pane("clean guess, preview", "sd-mixer-preview", self.preview),
             make_pane(
                 "clean guess, decoded", "sd-mixer-decoded", self.decoded, self.decoded_caption
             ),
         )
-        super().__init__([self.guidance_scale, self.step, panes])
+        super().__init__([self.guidance_scale, self.step, self.caption, panes])
         self.add_class("sd-guidance-mixer")
         for control in (self.guidance_scale, self.step):
             control.observe(lambda change: self._move(), names="value")

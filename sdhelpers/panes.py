@@ -5,9 +5,9 @@ import html
 import ipywidgets
 
 
-def make_image(css_class: str, width: int) -> ipywidgets.Image:
-    """Make a place for a picture, `width` pixels wide on the page, empty at first."""
-    image = ipywidgets.Image(format="png", layout={"width": f"{width}px"})
+def make_image(css_class: str, width: str) -> ipywidgets.Image:
+    """Make a place for a picture of a width on the page such as "200px", empty at first."""
+    image = ipywidgets.Image(format="png", layout={"width": width})
     image.add_class(css_class)
     return image
 
@@ -35,5 +35,6 @@ def make_row(*panes: ipywidgets.Widget) -> ipywidgets.Box:
 
 
 def describe_error(error: BaseException) -> str:
-    """Write an error as HTML in which nothing but the bold type is markup."""
-    return f"<b>{html.escape(f'{type(error).__name__}: {error}')}</b>"
+    """Write an error as HTML, in bold; whatever looks like HTML in it stays text."""
+    text = html.escape(f"{type(error).__name__}: {error}")
+    return f'<div style="line-height: 1.3"><b>{text}</b></div>'

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 _SMALLEST_SIDE = 128  # pixels: smaller pictures are enlarged, cell by cell
 _DECODED_AT_ONCE = 8  # pictures, so that memory has a bound
-_CURVES_INCHES = (6.4, 3.0)
-_MARKER = "#d1495b"
+_CURVES_INCHES = (4.2, 2.7)
+_CURVES_DOTS = 150  # per inch
+_MARKER = "#26323d"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ def make_frames(
     return [Frame(*row) for row in rows]
 
 
-def draw_run_curves(steps: Sequence[Step]) -> Figure:
+def draw_run_curves(steps: Sequence[Step], size: tuple[float, float] = (6.5, 3.0)) -> Figure:
     """Draw what `measure_run` gives, over the steps, on a logarithmic axis."""
     return draw_curves(
         measure_run(steps),
@@ -102,7 +103,7 @@ def draw_run_curves(steps: Sequence[Step]) -> Figure:
         y_label="root mean square; sigma",
         log_y=True,
         points=True,
-        size=_CURVES_INCHES,
+        size=size,
     )
 
 
@@ -129,9 +130,9 @@ def _draw_maps(values: torch.Tensor, chosen: list[int]) -> list[Image.Image]:
 
 def _draw_marked_curves(steps: Sequence[Step], chosen: list[int]) -> list[Image.Image]:
     """Draw the curves once, and copies with a line at each chosen step."""
-    figure = draw_run_curves(steps)
+    figure = draw_run_curves(steps, _CURVES_INCHES)
     axis = figure.axes[0]
-    plain = figure_to_image(figure)
+    plain = figure_to_image(figure, _CURVES_DOTS)
     # Rendering has laid the figure out, so its places are known now, counted from below.
     to_pixels = plain.width / figure.bbox.width
     bottom, top = (

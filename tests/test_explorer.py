@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from sdhelpers import show, widgets
+from sdhelpers import show, trajectory, widgets
 from sdhelpers.animation import make_trajectory_gif, save_trajectory_gif
 from sdhelpers.charts import figure_to_image
 from sdhelpers.components import Components
@@ -135,14 +135,18 @@ def test_the_curves_are_the_norms(steps) -> None:
 
 
 def test_the_marker_stands_where_matplotlib_would_draw_it(steps, frames) -> None:
-    plain = np.asarray(figure_to_image(draw_run_curves(steps))).astype(int)
+    def draw(*marks: int) -> np.ndarray:
+        figure = draw_run_curves(steps, trajectory._CURVES_INCHES)
+        limits = figure.axes[0].get_xlim()
+        for mark in marks:
+            figure.axes[0].axvline(mark, color="black", linewidth=1)
+        figure.axes[0].set_xlim(limits)
+        return np.asarray(figure_to_image(figure, trajectory._CURVES_DOTS)).astype(int)
+
+    plain = draw()
     columns = []
     for index, frame in enumerate(frames):
-        figure = draw_run_curves(steps)
-        figure.axes[0].axvline(index + 1, color="black", linewidth=1)
-        limits = draw_run_curves(steps).axes[0].get_xlim()
-        figure.axes[0].set_xlim(limits)
-        line = np.abs(np.asarray(figure_to_image(figure)).astype(int) - plain).sum((0, 2))
+        line = np.abs(draw(index + 1) - plain).sum((0, 2))
         marker = np.abs(np.asarray(frame.curves).astype(int) - plain).sum((0, 2))
         assert abs(int(line.argmax()) - int(marker.argmax())) <= 1
         assert (marker > 0).sum() <= 3

@@ -163,7 +163,7 @@ def test_a_failing_decoder_shows_its_error_and_the_mixer_works_again(mixer, monk
     with monkeypatch.context() as broken:
         broken.setattr(mixer_module, "decode_latents", fail)
         mixer.decode()
-    assert mixer.decoded_caption.value == "<b>RuntimeError: &lt;b&gt;no&lt;/b&gt; memory</b>"
+    assert "<b>RuntimeError: &lt;b&gt;no&lt;/b&gt; memory</b>" in mixer.decoded_caption.value
     before = mixer.decoded.value
     mixer.decode()
     assert mixer.decoded.value != before
