@@ -96,7 +96,7 @@ def make_frames(
 
 def draw_run_curves(steps: Sequence[Step], size: tuple[float, float] = (6.5, 3.0)) -> Figure:
     """Draw what `measure_run` gives, over the steps, on a logarithmic axis."""
-    return draw_curves(
+    figure = draw_curves(
         measure_run(steps),
         [step.index + 1 for step in steps],
         x_label="step",
@@ -105,6 +105,11 @@ def draw_run_curves(steps: Sequence[Step], size: tuple[float, float] = (6.5, 3.0
         points=True,
         size=size,
     )
+    # Above the frame: inside it would lie on one of the curves.
+    figure.axes[0].legend(
+        fontsize=8, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1)
+    )
+    return figure
 
 
 def enlarge(image: Image.Image) -> Image.Image:
@@ -141,8 +146,8 @@ def _draw_marked_curves(steps: Sequence[Step], chosen: list[int]) -> list[Image.
     images = []
     for index in chosen:
         image = plain.copy()
-        place = int(axis.transData.transform((steps[index].index + 1, 1.0))[0] * to_pixels)
-        ImageDraw.Draw(image).line([(place, top), (place, bottom)], fill=_MARKER, width=2)
+        place = round(axis.transData.transform((steps[index].index + 1, 1.0))[0] * to_pixels)
+        ImageDraw.Draw(image).rectangle((place - 1, top, place, bottom - 1), fill=_MARKER)
         images.append(image)
     return images
 

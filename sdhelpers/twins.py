@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sdhelpers.components import Components
 
-_CELL_INCHES = 1.5
+_STEP_INCHES, _CELL_INCHES = 1.4, 1.7  # width of one picture
 _CENTRED = {"ha": "center", "va": "center", "fontsize": 6, "clip_on": True}
 
 
@@ -59,8 +59,8 @@ def show_trajectory(
     }
     if frames[0].guidance_difference is not None:
         rows["text - uncond"] = [frame.guidance_difference for frame in frames]
-    titles = [f"step {run[index].index + 1} sigma {run[index].sigma:.3g}" for index in chosen]
-    show_film_strip(rows, titles)
+    titles = [f"step {run[index].index + 1} sigma {run[index].sigma:.2f}" for index in chosen]
+    show_film_strip(rows, titles, inches=_STEP_INCHES)
     draw_run_curves(run)
     plt.show()
 
