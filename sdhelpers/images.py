@@ -4,6 +4,7 @@ This is the only module that knows the ranges [-1, 1], [0, 1] and 0-255, and the
 HWC (height, width, channel: PIL and numpy) and CHW (torch).
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -124,6 +125,13 @@ def _check_depth(images: Sequence[Image.Image]) -> None:
             f"Pictures of mode {', '.join(deep)} have more than 256 levels. Scale their values to "
             "0-255 and convert them to mode 'L' or 'RGB' first."
         )
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """Give the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def _flatten_to_rgb(image: Image.Image) -> Image.Image:

@@ -6,11 +6,20 @@ browser, and a page that runs no widgets still shows the picture that it was sto
 
 import base64
 import html
-import io
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 import ipywidgets
 from PIL import Image
+
+from sdhelpers.images import encode_png as encode_png
+
+# The larger controls live in modules of their own, fetched when first asked for.
+_HOMES = {
+    "compare": "comparison",
+    "guidance_mixer": "mixer",
+    "trajectory_explorer": "explorer",
+}
 
 _WIDTH = 320  # pixels on the page
 _MOST_REMEMBERED = 256  # pictures
@@ -137,11 +146,16 @@ def slider(values: Sequence, start: object = None, description: str = "") -> ipy
     )
 
 
-def encode_png(image: Image.Image) -> bytes:
-    """Give the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()
+def __getattr__(name: str) -> object:
+    """Fetch a larger control from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sdhelpers.widgets' has no attribute {name!r}")
+    return getattr(import_module(f"sdhelpers.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the larger controls, too, for tab completion."""
+    return [*globals(), *_HOMES]
 
 
 def _make_control(

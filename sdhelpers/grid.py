@@ -1,0 +1,134 @@
+"""Pictures in rows and columns; the part of `show` that hangs them up."""
+
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from sdhelpers.images import tensor_to_images
+from sdhelpers.validation import is_count
+
+Pictures = Image.Image | torch.Tensor | Sequence[Image.Image]
+
+TITLE_SIZE = 9  # points
+INCHES = 1.7  # width of one picture in a grid
+_LETTERS_PER_INCH = 14  # of that size, about
+
+
+def show_images(
+    images: Pictures,
+    titles: Sequence[str] | None = None,
+    *,
+    num_columns: int | None = None,
+    inches: float = INCHES,
+) -> None:
+    """Show pictures side by side.
+
+    Args:
+        images: one picture, a sequence of pictures, or pixel_values (B, 3, H, W) in [-1, 1].
+        titles: one for each picture, above it.
+        num_columns: of the grid; None: all in one row, up to 8.
+        inches: width of each picture.
+
+    Raises:
+        ValueError: if there is no picture, or the number of titles differs.
+    """
+    pictures = _as_pictures(images)
+    titles = match_titles(titles, len(pictures))
+    num_columns = min(len(pictures), 8) if num_columns is None else num_columns
+    if not is_count(num_columns):
+        raise ValueError(f"num_columns must be a positive integer, got {num_columns!r}.")
+    rows = [
+        list(zip(pictures[start:][:num_columns], titles[start:][:num_columns], strict=True))
+        for start in range(0, len(pictures), num_columns)
+    ]
+    draw_grid(rows, inches)
+    plt.show()
+
+
+def show_film_strip(
+    rows: dict[str, Pictures], titles: Sequence[str] | None = None, *, inches: float = 1.25
+) -> None:
+    """Show rows of pictures that belong together column by column, such as steps of a run.
+
+    Args:
+        rows: name of a row -> its pictures; all rows equally long.
+        titles: one for each column, above the first row.
+        inches: width of each picture.
+
+    Raises:
+        ValueError: if the rows differ in length, or the number of titles does.
+    """
+    pictures = {name: _as_pictures(images) for name, images in rows.items()}
+    lengths = {len(images) for images in pictures.values()}
+    if len(lengths) != 1:
+        raise ValueError(f"All rows must be equally long, got lengths {sorted(lengths)}.")
+    (num_columns,) = lengths
+    no_titles = [""] * num_columns
+    row_titles = [match_titles(titles, num_columns)] + [no_titles] * (len(rows) - 1)
+    grid = [
+        list(zip(images, above, strict=True))
+        for images, above in zip(pictures.values(), row_titles, strict=True)
+    ]
+    figure = draw_grid(grid, inches)
+    for index, name in enumerate(pictures):
+        figure.axes[index * num_columns].set_ylabel(name, fontsize=TITLE_SIZE)
+    plt.show()
+
+
+def match_titles(titles: Sequence[str] | None, count: int) -> list[str]:
+    """Give one title for each of count pictures."""
+    if titles is None:
+        return [""] * count
+    if len(titles) != count:
+        raise ValueError(f"{len(titles)} titles were given for {count} pictures or rows.")
+    return list(titles)
+
+
+def draw_grid(rows: list[list[tuple[Image.Image, str]]], inches: float) -> Figure:
+    """Draw rows of (picture, title) into a new figure."""
+    num_columns = max(map(len, rows))
+    rows = [[(picture, _wrap(title, inches)) for picture, title in row] for row in rows]
+    title_lines = sum(max(title.count("\n") + bool(title) for _, title in row) for row in rows)
+    first = rows[0][0][0]
+    height = len(rows) * (inches * first.height / first.width + 0.05) + 0.17 * title_lines
+    figure, axes = plt.subplots(
+        len(rows),
+        num_columns,
+        figsize=(num_columns * inches + 0.3, height),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis in axes.flat:
+        strip_axis(axis)
+    for row, cells in zip(axes, rows, strict=True):
+        for axis, (picture, title) in zip(row, cells, strict=False):
+            axis.imshow(np.asarray(picture))
+            axis.set_title(title, fontsize=TITLE_SIZE)
+    return figure
+
+
+def strip_axis(axis: plt.Axes) -> None:
+    """Take ticks and frame from an axis."""
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+
+
+def _as_pictures(images: Pictures) -> list[Image.Image]:
+    """Give a list of one picture or more."""
+    if isinstance(images, torch.Tensor):
+        pictures = tensor_to_images(images)
+    else:
+        pictures = [images] if isinstance(images, Image.Image) else list(images)
+    if not pictures:
+        raise ValueError("There is no picture to show: the sequence is empty.")
+    return pictures
+
+
+def _wrap(title: str, inches: float) -> str:
+    """Break a title into lines that are no wider than a picture."""
+    return textwrap.fill(title, width=max(8, int(inches * _LETTERS_PER_INCH)))

@@ -1,0 +1,40 @@
+"""Small pieces that live controls are put together from."""
+
+import html
+
+import ipywidgets
+
+
+def make_image(css_class: str, width: str) -> ipywidgets.Image:
+    """Make a place for a picture of a width on the page such as "200px", empty at first."""
+    image = ipywidgets.Image(format="png", layout={"width": width})
+    image.add_class(css_class)
+    return image
+
+
+def make_text(css_class: str, text: str = "") -> ipywidgets.HTML:
+    """Make a line of text; whatever looks like HTML in it stays text."""
+    label = ipywidgets.HTML(html.escape(text))
+    label.add_class(css_class)
+    return label
+
+
+def make_pane(title: str, css_class: str, *children: ipywidgets.Widget) -> ipywidgets.VBox:
+    """Put a title over other widgets; the pane's class is `css_class`, the title's has "-title"."""
+    pane = ipywidgets.VBox(
+        [make_text(f"{css_class}-title", title), *children],
+        layout={"margin": "0 12px 8px 0", "flex": "0 0 auto"},
+    )
+    pane.add_class(css_class)
+    return pane
+
+
+def make_row(*panes: ipywidgets.Widget) -> ipywidgets.Box:
+    """Put widgets side by side; what does not fit goes into the next row."""
+    return ipywidgets.Box(panes, layout={"flex_flow": "row wrap", "align_items": "flex-start"})
+
+
+def describe_error(error: BaseException) -> str:
+    """Write an error as HTML, in bold; whatever looks like HTML in it stays text."""
+    text = html.escape(f"{type(error).__name__}: {error}")
+    return f'<div style="line-height: 1.3"><b>{text}</b></div>'

@@ -1,0 +1,241 @@
+"""The guidance mixer and its static twin: mixed exactly as the loop mixes."""
+
+import asyncio
+import io
+import random
+import threading
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sdhelpers import mixer as mixer_module
+from sdhelpers import show
+from sdhelpers.components import Components
+from sdhelpers.guidance import apply_guidance
+from sdhelpers.images import tensor_to_images
+from sdhelpers.latents import LinearPreview, decode_latents, fit_linear_preview, latents_to_rgb
+from sdhelpers.mixer import GuidanceMixer
+from sdhelpers.step import Step
+from sdhelpers.stored_run import remix_step
+from sdhelpers.trajectory import enlarge
+from sdhelpers.widgets import guidance_mixer
+from tests.runs import count_calls, make_run
+
+SCALES = [0.0, 1.0, 2.3, 7.5, 20.0]
+
+
+@pytest.fixture(scope="module")
+def steps(components: Components) -> list[Step]:
+    return make_run(components, num_inference_steps=2, guidance_scale=3.0)
+
+
+@pytest.fixture(scope="module")
+def preview(components: Components) -> LinearPreview:
+    return fit_linear_preview(components.vae)
+
+
+@pytest.fixture
+def mixer(components, steps, preview) -> GuidanceMixer:
+    return guidance_mixer(steps[0], components.vae, preview=preview)
+
+
+def picture(shown) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(shown.value)))
+
+
+def guess(step: Step, scale: float) -> torch.Tensor:
+    """Give the clean guess at a scale, written out."""
+    mixed = apply_guidance(step.noise_pred_uncond, step.noise_pred_text, scale)
+    return step.latents / step.signal_scale - step.sigma * mixed
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_mixing_is_exact(steps, scale: float) -> None:
+    for step in steps:
+        mixed = remix_step(step, scale)
+        expected = apply_guidance(step.noise_pred_uncond, step.noise_pred_text, scale)
+        assert torch.equal(mixed.noise_pred, expected)
+        assert torch.equal(mixed.pred_original_sample, guess(step, scale))
+        assert mixed.latents is step.latents
+
+
+def test_mixing_at_the_runs_own_scale_gives_the_runs_step(steps) -> None:
+    for step in steps:
+        mixed = remix_step(step, 3.0)
+        assert torch.equal(mixed.noise_pred, step.noise_pred)
+        assert torch.equal(mixed.pred_original_sample, step.pred_original_sample)
+    assert not torch.equal(remix_step(steps[0], 3.1).noise_pred, steps[0].noise_pred)
+
+
+def test_the_mixed_prediction_is_that_of_a_run_at_that_scale(components, steps) -> None:
+    """In the first step, which starts from the same noise whatever the scale."""
+    other = make_run(components, num_inference_steps=2, guidance_scale=9.0)
+    torch.testing.assert_close(remix_step(steps[0], 9.0).noise_pred, other[0].noise_pred)
+
+
+def test_the_preview_follows_every_move_and_asks_nothing_of_the_model(
+    components, steps, preview, mixer
+) -> None:
+    before = mixer.decoded.value
+    with count_calls(components) as called:
+        for scale in [*SCALES, 4.2]:
+            mixer.guidance_scale.value = scale
+            assert torch.equal(mixer.mixed.noise_pred, remix_step(steps[0], scale).noise_pred)
+            (small,) = tensor_to_images(latents_to_rgb(guess(steps[0], scale), preview))
+            np.testing.assert_array_equal(picture(mixer.preview), enlarge(small))
+            assert mixer.caption.value.startswith(f"guidance scale {scale:g}, step 1, sigma ")
+    assert not called
+    # Scale 7.5 was decoded when the mixer was made; the others wait.
+    assert mixer.decoded.value == before
+    assert mixer.decoded_caption.value.endswith("decoded on release")
+
+
+def test_decoding_shows_the_clean_guess(components, steps, mixer) -> None:
+    mixer.guidance_scale.value = 2.5
+    with count_calls(components) as called:
+        mixer.decode()
+        assert called == ["decoder"]
+        (expected,) = tensor_to_images(decode_latents(components.vae, guess(steps[0], 2.5)))
+        np.testing.assert_array_equal(picture(mixer.decoded), expected)
+        assert mixer.decoded_caption.value.startswith("guidance scale 2.5, step 1, sigma ")
+        called.clear()
+        mixer.guidance_scale.value = 7.5  # decoded before: shown again at once
+        assert not called
+    (expected,) = tensor_to_images(decode_latents(components.vae, guess(steps[0], 7.5)))
+    np.testing.assert_array_equal(picture(mixer.decoded), expected)
+
+
+def test_in_a_notebook_it_decodes_once_the_slider_rests(
+    components, steps, mixer, monkeypatch
+) -> None:
+    monkeypatch.setattr(mixer_module, "_RELEASED_AFTER", 0.02)
+
+    async def drag() -> None:
+        for scale in (8.0, 9.0, 10.0):
+            mixer.guidance_scale.value = scale
+        await asyncio.sleep(0)
+        assert not called
+        await asyncio.sleep(0.3)
+
+    with count_calls(components) as called:
+        asyncio.run(drag())
+    assert called == ["decoder"]
+    (expected,) = tensor_to_images(decode_latents(components.vae, guess(steps[0], 10.0)))
+    np.testing.assert_array_equal(picture(mixer.decoded), expected)
+
+
+def test_a_closed_mixer_decodes_no_more(components, mixer, monkeypatch) -> None:
+    monkeypatch.setattr(mixer_module, "_RELEASED_AFTER", 0.02)
+
+    async def move_and_close() -> None:
+        mixer.guidance_scale.value = 8.0
+        mixer.close()
+        await asyncio.sleep(0.1)
+
+    with count_calls(components) as called:
+        asyncio.run(move_and_close())
+    assert not called
+
+
+def test_a_second_slider_chooses_the_step(components, steps, preview) -> None:
+    mixer = guidance_mixer(steps, components.vae, preview=preview, guidance_scale=5.0)
+    mixer.step.value = 2
+    assert torch.equal(mixer.mixed.noise_pred, remix_step(steps[1], 5.0).noise_pred)
+    (small,) = tensor_to_images(latents_to_rgb(guess(steps[1], 5.0), preview))
+    np.testing.assert_array_equal(picture(mixer.preview), enlarge(small))
+    assert mixer.step.layout.display is None
+
+
+def test_one_step_needs_no_second_slider(mixer) -> None:
+    assert mixer.step.layout.display == "none"
+    assert mixer.guidance_scale.description == "guidance scale"
+    assert "sd-mixer-guidance-scale" in mixer.guidance_scale._dom_classes
+
+
+def test_a_failing_decoder_shows_its_error_and_the_mixer_works_again(mixer, monkeypatch) -> None:
+    def fail(vae: object, latents: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("<b>no</b> memory")
+
+    mixer.guidance_scale.value = 3.0
+    with monkeypatch.context() as broken:
+        broken.setattr(mixer_module, "decode_latents", fail)
+        mixer.decode()
+    assert "<b>RuntimeError: &lt;b&gt;no&lt;/b&gt; memory</b>" in mixer.decoded_caption.value
+    before = mixer.decoded.value
+    mixer.decode()
+    assert mixer.decoded.value != before
+    assert mixer.decoded_caption.value.startswith("guidance scale 3,")
+
+
+def test_many_moves_leave_nothing_behind(components, mixer, monkeypatch) -> None:
+    tiny = torch.zeros(1, 3, 8, 8)
+    monkeypatch.setattr(mixer_module, "decode_latents", lambda vae, latents: tiny)
+    chance = random.Random(0)
+    threads = threading.active_count()
+    for _ in range(200):
+        mixer.guidance_scale.value = round(chance.uniform(0, 20), 1)
+        mixer.decode()
+    assert threading.active_count() == threads
+    assert len(mixer._remembered) == mixer_module._MOST_REMEMBERED
+
+
+def test_pages_without_widgets_get_the_decoded_picture(mixer) -> None:
+    bundle = mixer._repr_mimebundle_()
+    assert bundle["text/plain"].startswith("[live in a running notebook: guidance scale 7.5, step")
+    assert bundle["image/png"]
+
+
+@pytest.mark.parametrize(
+    ("scale", "missing"), [(0.0, "noise_pred_text"), (1.0, "noise_pred_uncond")]
+)
+def test_a_run_of_one_prediction_cannot_be_mixed(components, scale: float, missing: str) -> None:
+    run = make_run(components, num_inference_steps=1, guidance_scale=scale)
+    message = f"Step 0 holds no {missing}: a run with a guidance_scale of exactly 0 or 1"
+    for call in (
+        lambda: remix_step(run[0], 7.5),
+        lambda: guidance_mixer(run[0], components.vae),
+        lambda: guidance_mixer(run, components.vae),
+        lambda: show.show_guidance_mix(run[0], components.vae),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_bad_input(components, steps) -> None:
+    vae = components.vae
+    wrong = [
+        (lambda: guidance_mixer("step", vae), "stored run"),
+        (lambda: guidance_mixer([], vae), "an empty one"),
+        (lambda: guidance_mixer(steps[0], vae, guidance_scale=21), "0 to 20, got 21"),
+        (lambda: guidance_mixer(steps[0], vae, guidance_scale=float("nan")), "finite number"),
+        (lambda: guidance_mixer(steps[0], vae, picture=2), "from 0 to 0, got 2"),
+        (lambda: remix_step(None, 7.5), "step must be a Step"),
+        (lambda: remix_step(steps[0], "7"), "finite number"),
+        (lambda: show.show_guidance_mix(steps[0], vae, scales=[]), "one guidance scale or more"),
+    ]
+    with count_calls(components) as called:
+        for call, message in wrong:
+            with pytest.raises(ValueError, match=message):
+                call()
+    assert not called
+
+
+def test_the_twin_shows_the_same_pictures(components, steps, preview, monkeypatch) -> None:
+    plt.switch_backend("Agg")
+    monkeypatch.setattr(plt, "show", lambda: None)
+    show.show_guidance_mix(steps[0], components.vae, [0, 7.5], preview=preview)
+    axes = plt.gcf().axes
+    assert [axis.get_title().replace("\n", " ") for axis in axes[:2]] == [
+        "guidance scale 0",
+        "guidance scale 7.5",
+    ]
+    for index, scale in enumerate([0, 7.5]):
+        (small,) = tensor_to_images(latents_to_rgb(guess(steps[0], scale), preview))
+        np.testing.assert_array_equal(axes[index].images[0].get_array(), small)
+        (decoded,) = tensor_to_images(decode_latents(components.vae, guess(steps[0], scale)))
+        difference = axes[2 + index].images[0].get_array().astype(int) - np.asarray(decoded)
+        assert np.abs(difference).max() <= 1
+    plt.close("all")
