@@ -8,15 +8,28 @@ import base64
 import html
 import io
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import ipywidgets
 from PIL import Image
+
+if TYPE_CHECKING:
+    from sdhelpers.playground import playground as playground
 
 _WIDTH = 320  # pixels on the page
 _MOST_REMEMBERED = 256  # pictures
 
 # What a control's function gives: a picture, or a picture and a line of text below it.
 Drawn = Image.Image | tuple[Image.Image, str]
+
+
+def __getattr__(name: str) -> object:
+    """Fetch what has a module of its own when it is first asked for."""
+    if name == "playground":
+        from sdhelpers.playground import playground
+
+        return playground
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class LivePicture(ipywidgets.VBox):

@@ -1,0 +1,67 @@
+"""What the playground looks like: its widgets and their places, without what they do."""
+
+import base64
+
+import ipywidgets
+from PIL import Image
+
+from sdhelpers.playground_controls import History, make_button, make_controls
+from sdhelpers.playground_state import Settings, encode_png
+
+_PICTURE_WIDTH = "320px"
+_TEXT_WIDTH = "480px"
+_LINES = ("caption", "price", "words", "message", "error")
+
+
+class PlaygroundView(ipywidgets.VBox):
+    """The page; `playground.Playground` lists its attributes."""
+
+    def __init__(self, settings: Settings, trained_side: int) -> None:
+        self.controls = make_controls(settings, trained_side)
+        self.buttons = {
+            "dice": make_button("dice", "Dice", "random", "Take another seed"),
+            "paint": make_button("paint", "Paint", "play", "Paint with these settings"),
+            "stop": make_button("stop", "Stop", "stop", "Stop at the next step"),
+            "save": make_button("save", "Save", "save", "Save as PNG, the settings inside"),
+        }
+        self.load = ipywidgets.FileUpload(
+            accept=".png", multiple=False, description="Load", layout={"width": "100px"}
+        )
+        self.load.add_class("sd-load")
+        self.picture = ipywidgets.Image(
+            format="png",
+            value=encode_png(Image.new("RGB", (1, 1), "#eeeeee")),
+            layout={"width": _PICTURE_WIDTH},
+        )
+        self.picture.add_class("sd-picture")
+        self.caption, self.price, self.words, self.message, self.error = map(_make_line, _LINES)
+        self.history = History()
+        super().__init__([self._lay_out(), self.history])
+        self.add_class("sd-playground")
+
+    def _lay_out(self) -> ipywidgets.Widget:
+        """Put controls and texts left, the picture right, or below where the page is narrow."""
+        row = {"flex_flow": "row wrap"}
+        buttons = ipywidgets.Box([*self.buttons.values(), self.load], layout=row)
+        texts = [self.price, self.words, self.message, self.error]
+        left = ipywidgets.VBox([*self.controls.values(), buttons, *texts])
+        right = ipywidgets.VBox([self.picture, self.caption])
+        return ipywidgets.Box([left, right], layout=row)
+
+    def __repr__(self) -> str:
+        """Say what can be moved."""
+        values = ", ".join(f"{name} = {control.value}" for name, control in self.controls.items())
+        return f"[live in a running notebook: {values}]"
+
+    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
+        """Add the present picture, for pages that can't run widgets."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        picture = base64.b64encode(self.picture.value).decode()
+        return bundle | {"text/plain": repr(self), "image/png": picture}
+
+
+def _make_line(name: str) -> ipywidgets.HTML:
+    """Make a place for text with a class of its own."""
+    line = ipywidgets.HTML(layout={"max_width": _TEXT_WIDTH})
+    line.add_class(f"sd-{name}")
+    return line
