@@ -26,6 +26,9 @@ from sdhelpers.tokens import find_lost_words, token_table, unknown_words
 if TYPE_CHECKING:
     from sdhelpers.components import Components
 
+# A third of the usual number: on pictures of the tiny model the preview errs by 21.9 levels of 256
+# with 8 and by 22.0 with 24, and the reader waits for it only once.
+NUM_PREVIEW_IMAGES = 8
 _MOST_EMBEDDINGS = 32  # prompts; 8 MB in all for Stable Diffusion 1
 
 
@@ -114,7 +117,7 @@ class Painter:
         started = time.perf_counter()
         settings, (_, _, unet, vae, own_scheduler) = request.settings, self.components
         if self._preview is None:
-            self._preview = fit_linear_preview(vae)
+            self._preview = fit_linear_preview(vae, num_images=NUM_PREVIEW_IMAGES)
         generator = make_generator(settings.seed)
         size = {"height": settings.height, "width": settings.width}
         latents = initial_latents(unet, vae, generator, **size)

@@ -97,8 +97,8 @@ class History(ipywidgets.Box):
         places = []
         for place in zip(self._pictures, self._labels, self.buttons, strict=True):
             places.append(ipywidgets.VBox(place, layout={"display": "none"}))
-        for number, button in enumerate(self.buttons):
-            button.add_class(f"sd-restore-{number + 1}")
+        for number, button in enumerate(self.buttons, start=1):
+            button.add_class(f"sd-restore-{number}")
         super().__init__(places, layout={"flex_flow": "row wrap"})
         self.add_class("sd-history")
 

@@ -76,10 +76,11 @@ class Settings:
 
     def describe(self) -> str:
         """Give one line of plain text for a caption; not escaped."""
+        count = self.num_inference_steps
         negative = f', not "{self.negative_prompt}"' if self.negative_prompt else ""
         return (
             f'"{self.prompt}"{negative} · guidance {self.guidance_scale:g} · '
-            f"{self.num_inference_steps} steps of {self.scheduler} · seed {self.seed} · "
+            f"{count} step{'s' * (count != 1)} of {self.scheduler} · seed {self.seed} · "
             f"{self.width} x {self.height}"
         )
 
@@ -127,7 +128,7 @@ def read_settings(png: bytes) -> Settings:
         )
     try:
         values = json.loads(text[_KEY])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"The settings in this PNG file are no JSON: {error}") from error
     return make_settings(values)
 
