@@ -149,13 +149,14 @@ class Playground(PlaygroundView):
         if self._is_restoring:
             return
         self._begin()
-        self.caption.value = ""
         try:
             self._prepare(self.settings)
             seconds = self._painter.estimate_seconds(self._request)
             if seconds is not None and seconds > _MOST_UNASKED and not is_asked:
                 self.message.value = "Press Paint to begin."
                 return
+            self.painting = self._progress = None
+            self.caption.value = "Waiting for the first step."
             self._runner.submit(self._request)
         except Exception as error:  # shown where the reader looks, not lost in a log
             self._show_error(error)
@@ -164,7 +165,6 @@ class Playground(PlaygroundView):
         """End what is at work; after this the worker shows nothing of it any more."""
         self._runner.stop()
         self.error.value = self.message.value = ""
-        self.painting = self._progress = None
 
     def _prepare(self, settings: Settings) -> None:
         """Check settings against the model; show their price and the words it can't read."""

@@ -37,9 +37,9 @@ from sdhelpers.playground_state import encode_png, read_settings
 from sdhelpers.sampling import denoise
 from sdhelpers.schedule import make_scheduler
 from sdhelpers.text import PromptTooLongWarning, encode_prompt
+from tests.conftest import PROMPT
 from tests.fake_model import PATIENCE, FakeUNet, with_fake_unet
 
-PROMPT = "a red car on a road"
 NASTY = "<img src=x onerror=alert(1)>"
 MOST_GROWTH = 8e6  # bytes
 
@@ -126,7 +126,7 @@ def test_each_step_shows_its_clean_guess(components: Components, make: Callable)
     play.caption.observe(lambda change: seen.append((change["new"], pixels(play))), names="value")
     play.controls["seed"].value = 4
     assert play.wait(PATIENCE)
-    assert len(seen) == 1 + 3 + 1, "emptied, three steps, the picture"
+    assert len(seen) == 1 + 3 + 1, "waiting, three steps, the picture"
 
     tokenizer, text_encoder, unet, vae, own_scheduler = components
     preview = fit_linear_preview(vae, num_images=NUM_PREVIEW_IMAGES)
@@ -351,21 +351,23 @@ def test_the_remembered_embeddings_have_a_bound(
     assert pixels(play) == paint_with_generate(fake, play)
 
 
-def test_words_that_the_model_never_saw_are_named(make: Callable) -> None:
+def test_words_that_the_model_never_saw_are_named(
+    make: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     play = make()
     assert play.words.value == ""
-    play.controls["prompt"].value = "a quokka with a laptop on a road"
-    assert "never saw &quot;quokka&quot;, &quot;with&quot; and &quot;laptop&quot;" in (
-        play.words.value
-    )
-    assert "In the prompt" in play.words.value
+    play.controls["prompt"].value = "a quokka"
+    assert "never saw &quot;quokka&quot; in training. In the prompt, " in play.words.value
     play.controls["negative_prompt"].value = "quokka"
-    assert "In the negative prompt" in play.words.value
-    play.controls["prompt"].value = "a car " * 50
-    assert "longer than the 77 tokens" in play.words.value
+    assert "In the negative prompt, " in play.words.value
+    play.controls["prompt"].value = "a horse " * 50
+    assert "The prompt is longer than the 77 tokens" in play.words.value
     play.controls["negative_prompt"].value = ""
     play.controls["prompt"].value = PROMPT
     assert play.words.value == ""
+    monkeypatch.setattr("sdhelpers.painter.unknown_words", lambda *args: ["a", "b", "c"])
+    play.controls["prompt"].value = "a b c"
+    assert "&quot;a&quot;, &quot;b&quot; and &quot;c&quot; in" in play.words.value
 
 
 def test_text_stays_text(make: Callable, tmp_path: Path) -> None:
@@ -533,6 +535,8 @@ def test_what_is_dear_waits_for_the_button(
     assert fake.unet.num_calls == calls
     assert "6 UNet calls, about" in play.price.value
     assert play.message.value == "Press Paint to begin."
+    assert "3 steps" in play.caption.value, "the picture is still that of before"
+    assert play.painting.settings.num_inference_steps == 3
     play.buttons["paint"].click()
     assert play.wait(PATIENCE)
     assert fake.unet.num_calls == calls + 6
