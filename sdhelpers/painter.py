@@ -167,18 +167,19 @@ class Painter:
         trouble = []
         for name in ("prompt", "negative_prompt"):
             prompt = getattr(settings, name)
+            title = f"The {name.replace('_', ' ')}"
             unknown = unknown_words(tokenizer, text_encoder, prompt)
             if unknown:
                 trouble.append(
-                    f"This model never saw {_quote(unknown)} in training. In the "
-                    f"{name.replace('_', ' ')}, that takes a place, says nothing, and can spoil "
-                    "the picture: try a simpler word."
+                    f"{title} has words that this model never saw in training: {_quote(unknown)}. "
+                    "Such a word takes a place, says nothing, and can spoil the picture: try a "
+                    "simpler one."
                 )
             lost = find_lost_words(tokenizer, prompt)
             if lost:
                 trouble.append(
-                    f"The {name.replace('_', ' ')} is longer than the {tokenizer.model_max_length} "
-                    f'tokens that the model reads. It never sees the end: "{lost}".'
+                    f"{title} is longer than the {tokenizer.model_max_length} tokens that the "
+                    f'model reads. It never sees the end: "{lost}".'
                 )
         return trouble
 

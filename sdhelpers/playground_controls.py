@@ -37,7 +37,12 @@ def make_controls(settings: Settings, trained_side: int) -> dict[str, ipywidgets
         "prompt": ipywidgets.Text(value=settings.prompt, **late),
         "negative_prompt": ipywidgets.Text(value=settings.negative_prompt, **late),
         "guidance_scale": ipywidgets.FloatSlider(
-            value=settings.guidance_scale, min=0, max=HIGHEST_GUIDANCE_SCALE, step=0.1, **late
+            value=settings.guidance_scale,
+            min=0,
+            max=HIGHEST_GUIDANCE_SCALE,
+            step=0.1,
+            readout_format=".1f",
+            **late,
         ),
         "num_inference_steps": ipywidgets.IntSlider(
             value=settings.num_inference_steps, min=1, max=MOST_STEPS, **late
@@ -66,7 +71,7 @@ def choose_size(control: ipywidgets.Dropdown, settings: Settings) -> None:
 def make_button(name: str, description: str, icon: str, tooltip: str) -> ipywidgets.Button:
     """Make a button with a class of its own."""
     button = ipywidgets.Button(
-        description=description, icon=icon, tooltip=tooltip, layout={"width": "130px"}
+        description=description, icon=icon, tooltip=tooltip, layout={"width": "82px"}
     )
     button.add_class(f"sd-{name}")
     return button

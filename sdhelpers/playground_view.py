@@ -9,7 +9,9 @@ from sdhelpers.playground_controls import History, make_button, make_controls
 from sdhelpers.playground_state import Settings, encode_png
 
 _PICTURE_WIDTH = "320px"
-_TEXT_WIDTH = "480px"
+_COLUMN_WIDTHS = "450px", "400px"  # side by side on a page of 1280 pixels, below it at 800
+# ipywidgets gives text the height of a button for each line.
+_STYLE = "<style>.sd-playground .widget-html-content { line-height: 1.35; }</style>"
 _LINES = ("caption", "price", "words", "message", "error")
 
 
@@ -25,7 +27,7 @@ class PlaygroundView(ipywidgets.VBox):
             "save": make_button("save", "Save", "save", "Save as PNG, the settings inside"),
         }
         self.load = ipywidgets.FileUpload(
-            accept=".png", multiple=False, description="Load", layout={"width": "100px"}
+            accept=".png", multiple=False, description="Load", layout={"width": "94px"}
         )
         self.load.add_class("sd-load")
         self.picture = ipywidgets.Image(
@@ -36,7 +38,8 @@ class PlaygroundView(ipywidgets.VBox):
         self.picture.add_class("sd-picture")
         self.caption, self.price, self.words, self.message, self.error = map(_make_line, _LINES)
         self.history = History()
-        super().__init__([self._lay_out(), self.history])
+        style = ipywidgets.HTML(_STYLE, layout={"display": "none"})
+        super().__init__([style, self._lay_out(), self.history])
         self.add_class("sd-playground")
 
     def _lay_out(self) -> ipywidgets.Widget:
@@ -44,9 +47,12 @@ class PlaygroundView(ipywidgets.VBox):
         row = {"flex_flow": "row wrap"}
         buttons = ipywidgets.Box([*self.buttons.values(), self.load], layout=row)
         texts = [self.price, self.words, self.message, self.error]
-        left = ipywidgets.VBox([*self.controls.values(), buttons, *texts])
-        right = ipywidgets.VBox([self.picture, self.caption])
-        return ipywidgets.Box([left, right], layout=row)
+        columns = [[*self.controls.values(), buttons, *texts], [self.picture, self.caption]]
+        boxes = [
+            ipywidgets.VBox(column, layout={"width": width, "max_width": "100%"})
+            for column, width in zip(columns, _COLUMN_WIDTHS, strict=True)
+        ]
+        return ipywidgets.Box(boxes, layout=row)
 
     def __repr__(self) -> str:
         """Say what can be moved."""
@@ -62,6 +68,6 @@ class PlaygroundView(ipywidgets.VBox):
 
 def _make_line(name: str) -> ipywidgets.HTML:
     """Make a place for text with a class of its own."""
-    line = ipywidgets.HTML(layout={"max_width": _TEXT_WIDTH})
+    line = ipywidgets.HTML(layout={"max_width": "100%"})
     line.add_class(f"sd-{name}")
     return line

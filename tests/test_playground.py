@@ -367,9 +367,12 @@ def test_words_that_the_model_never_saw_are_named(
     play = make()
     assert play.words.value == ""
     play.controls["prompt"].value = "a quokka"
-    assert "never saw &quot;quokka&quot; in training. In the prompt, " in play.words.value
+    assert (
+        "The prompt has words that this model never saw in training: &quot;quokka&quot;."
+        in play.words.value
+    )
     play.controls["negative_prompt"].value = "quokka"
-    assert "In the negative prompt, " in play.words.value
+    assert "The negative prompt has words" in play.words.value
     play.controls["prompt"].value = "a horse " * 50
     assert "The prompt is longer than the 77 tokens" in play.words.value
     play.controls["negative_prompt"].value = ""
@@ -377,7 +380,7 @@ def test_words_that_the_model_never_saw_are_named(
     assert play.words.value == ""
     monkeypatch.setattr("sdhelpers.painter.unknown_words", lambda *args: ["a", "b", "c"])
     play.controls["prompt"].value = "a b c"
-    assert "&quot;a&quot;, &quot;b&quot; and &quot;c&quot; in" in play.words.value
+    assert "&quot;a&quot;, &quot;b&quot; and &quot;c&quot;. Such" in play.words.value
 
 
 def test_text_stays_text(make: Callable, tmp_path: Path) -> None:
