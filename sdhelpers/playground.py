@@ -4,14 +4,12 @@ The widgets' callbacks run in the kernel's thread and only ask; the painting is 
 so the kernel stays free, and the newest wish wins.
 """
 
-import html
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdhelpers.noise import picture_size
 from sdhelpers.painter import Painter, Painting, Progress, Request
-from sdhelpers.playground_controls import choose_size
 from sdhelpers.playground_state import Settings, read_settings, write_new_file
 from sdhelpers.playground_view import PlaygroundView
 from sdhelpers.runner import Runner
@@ -75,25 +73,15 @@ def playground(
 
 
 class Playground(PlaygroundView):
-    """What `playground` gives.
+    """What `playground` gives; the widgets are attributes of `PlaygroundView`.
 
     Attributes:
-        controls: name of a setting -> ipywidgets control; height and width are one, "size".
-        buttons: "dice", "paint", "stop" and "save".
-        load: takes a PNG file that was saved here.
-        picture: the picture, or while a run is at work the clean guess.
-        caption: the settings of the picture, or step, sigma and seconds.
-        price: what the present settings cost.
-        words: what the model can't read in the prompts.
-        message: what was saved, or what to do next.
-        error: what went wrong last; empty again with the next move.
-        history: the last eight pictures.
         painting: the finished picture that is shown; None while there is none.
     """
 
     def __init__(self, components: "Components", settings: Settings, folder: Path) -> None:
         self._painter = Painter(components)
-        self._runner = Runner(self._painter.paint, self._show, self._show_error)
+        self._runner = Runner(self._painter.paint, self._show, self.show_error)
         self._folder = folder
         self._is_restoring = False
         self._request: Request | None = None
@@ -103,17 +91,6 @@ class Playground(PlaygroundView):
         super().__init__(settings, trained_side)
         self._connect()
         self._move()
-
-    @property
-    def settings(self) -> Settings:
-        """What the controls say now.
-
-        Raises:
-            ValueError: if a value does not fit.
-        """
-        values = {name: control.value for name, control in self.controls.items()}
-        height, width = values.pop("size")
-        return Settings(**values, height=height, width=width)
 
     def wait(self, timeout: float = 60.0) -> bool:
         """Wait until the picture is finished.
@@ -159,7 +136,7 @@ class Playground(PlaygroundView):
             self.caption.value = "Waiting for the first step."
             self._runner.submit(self._request)
         except Exception as error:  # shown where the reader looks, not lost in a log
-            self._show_error(error)
+            self.show_error(error)
 
     def _begin(self) -> None:
         """End what is at work; after this the worker shows nothing of it any more."""
@@ -170,8 +147,7 @@ class Playground(PlaygroundView):
         """Check settings against the model; show their price and the words it can't read."""
         self._request = self._painter.prepare(settings)
         self._show_price()
-        trouble = self._painter.find_word_trouble(settings)
-        self.words.value = "<br>".join(map(html.escape, trouble))
+        self.show_words(self._painter.find_word_trouble(settings))
 
     def _roll(self) -> None:
         """Take another seed."""
@@ -187,16 +163,15 @@ class Playground(PlaygroundView):
 
     def _save(self) -> None:
         """Write the picture into a new file."""
-        painting = self.painting
-        if painting is None:
-            self.message.value = "There is no finished picture to save yet."
+        if self.painting is None:
+            self.show_message("There is no finished picture to save yet.")
             return
         try:
-            path = write_new_file(self._folder, painting.png)
+            path = write_new_file(self._folder, self.painting.png)
         except OSError as error:
-            self._show_error(error)
+            self.show_error(error)
             return
-        self.message.value = html.escape(f"Saved as {path}, with its settings inside.")
+        self.show_message(f"Saved as {path}, with its settings inside.")
 
     def _load(self, uploaded: dict | tuple) -> None:
         """Restore what was saved."""
@@ -208,26 +183,22 @@ class Playground(PlaygroundView):
         if isinstance(uploaded, tuple):
             self.load.value = ()  # or the same file could not be loaded again
         try:
-            self._restore(Painting(read_settings(png), png, seconds=None))
-            self.history.add(self.painting)
+            painting = Painting(read_settings(png), png, seconds=None)
+            self._restore(painting)
+            self.history.add(painting)
         except Exception as error:
-            self._show_error(error)
+            self.show_error(error)
 
     def _restore(self, painting: Painting) -> None:
         """Set the controls to what a picture was painted with, and show it; nothing is painted."""
-        settings = painting.settings
-        self._painter.prepare(settings)  # before anything is changed: a file may not fit
+        self._painter.prepare(painting.settings)  # before any change: a file may not fit the model
         self._begin()
         self._is_restoring = True
         try:
-            for name, control in self.controls.items():
-                if name == "size":
-                    choose_size(control, settings)
-                else:
-                    control.value = getattr(settings, name)
+            self.set_controls(painting.settings)
         finally:
             self._is_restoring = False
-        self._prepare(settings)
+        self._prepare(painting.settings)
         self._hang(painting)
 
     # The worker's side, called with each step; `_move` waits while one of these is at work.
@@ -240,25 +211,16 @@ class Playground(PlaygroundView):
             self._show_price()
             return
         self._progress = item
-        self.picture.value = item.png
-        self.caption.value = f"Step {item.describe()}"
+        self.show_progress(item)
         if item.index == 0:
             self._show_price()  # in seconds, if this was the first call of all
 
     def _hang(self, painting: Painting) -> None:
-        """Show a finished picture and its settings."""
+        """Show a finished picture, and remember which it is."""
         self.painting = painting
-        self.picture.value = painting.png
-        seconds = "" if painting.seconds is None else f" · {painting.seconds:.1f} s"
-        self.caption.value = html.escape(painting.settings.describe()) + seconds
+        self.show_painting(painting)
 
     def _show_price(self) -> None:
-        """Say what the present settings cost."""
+        """Say what the present settings cost, as far as that is known."""
         seconds = self._painter.estimate_seconds(self._request)
-        about = "not measured yet" if seconds is None else f"about {seconds:.1f} s"
-        count = self._request.num_unet_calls
-        self.price.value = f"Price: {count} UNet call{'s' * (count != 1)}, {about}"
-
-    def _show_error(self, error: Exception) -> None:
-        """Say what went wrong."""
-        self.error.value = f"<b>{html.escape(f'{type(error).__name__}: {error}')}</b>"
+        self.show_price(self._request.num_unet_calls, seconds)
