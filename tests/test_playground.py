@@ -43,7 +43,7 @@ from tests.conftest import PROMPT
 from tests.fake_model import PATIENCE, FakeUNet, with_fake_unet
 
 NASTY = "<img src=x onerror=alert(1)>"
-MOST_GROWTH = 4e6  # bytes
+MOST_GROWTH = 1e6  # bytes in 200 moves
 
 
 @pytest.fixture
@@ -616,13 +616,17 @@ def test_two_hundred_random_moves_leave_nothing_behind(fake: Components, make: C
         assert play.wait(PATIENCE)
 
     move_often(300)  # until the allocator has seen everything
-    num_threads, num_widgets = threading.active_count(), count_widgets()
-    memory = measure_memory()
-    move_often(200)
+    threads, num_widgets = set(threading.enumerate()), count_widgets()
+    growths = []
+    for _ in range(3):
+        memory = measure_memory()
+        move_often(200)
+        growths.append(measure_memory() - memory)
     assert play.error.value == ""
-    assert threading.active_count() == num_threads
+    assert set(threading.enumerate()) <= threads
     assert count_widgets() == num_widgets
-    assert measure_memory() - memory < MOST_GROWTH
+    # What is leaked is leaked each time; an allocator that takes one more block is no leak.
+    assert min(growths) < MOST_GROWTH, growths
     play.controls["seed"].value = 12345
     assert play.wait(PATIENCE)
     assert pixels(play) == paint_with_generate(fake, play)
