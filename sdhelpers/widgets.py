@@ -18,6 +18,7 @@ from sdhelpers.images import encode_png as encode_png
 _HOMES = {
     "compare": "comparison",
     "guidance_mixer": "mixer",
+    "playground": "playground",
     "trajectory_explorer": "explorer",
 }
 
@@ -26,6 +27,15 @@ _MOST_REMEMBERED = 256  # pictures
 
 # What a control's function gives: a picture, or a picture and a line of text below it.
 Drawn = Image.Image | tuple[Image.Image, str]
+
+
+def __getattr__(name: str) -> object:
+    """Fetch what has a module of its own when it is first asked for."""
+    if name == "playground":
+        from sdhelpers.playground import playground
+
+        return playground
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class LivePicture(ipywidgets.VBox):
