@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 
 def load_image(path: str | Path, size: int | tuple[int, int]) -> Image.Image:
@@ -127,10 +128,15 @@ def _check_depth(images: Sequence[Image.Image]) -> None:
         )
 
 
-def encode_png(image: Image.Image) -> bytes:
-    """Give the bytes of a PNG file."""
+def encode_png(image: Image.Image, pnginfo: PngInfo | None = None) -> bytes:
+    """Give the bytes of a PNG file.
+
+    Args:
+        image: any picture.
+        pnginfo: text to write beside it; the pixels are the same with and without.
+    """
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
+    image.save(buffer, format="PNG", pnginfo=pnginfo)
     return buffer.getvalue()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sdhelpers.guidance import join_embeddings
-from sdhelpers.images import tensor_to_image
+from sdhelpers.images import encode_png, tensor_to_image
 from sdhelpers.latents import (
     LinearPreview,
     decode_latents,
@@ -18,7 +18,7 @@ from sdhelpers.latents import (
     make_generator,
 )
 from sdhelpers.noise import picture_size
-from sdhelpers.playground_state import Settings, encode_png
+from sdhelpers.playground_state import Settings, encode_painting
 from sdhelpers.sampling import denoise
 from sdhelpers.schedule import make_plan, make_scheduler
 from sdhelpers.tokens import find_lost_words, token_table, unknown_words
@@ -148,7 +148,7 @@ class Painter:
             )
             called = time.perf_counter()
         image = tensor_to_image(decode_latents(vae, latents))
-        yield Painting(settings, encode_png(image, settings), time.perf_counter() - started)
+        yield Painting(settings, encode_painting(image, settings), time.perf_counter() - started)
 
     def estimate_seconds(self, request: Request) -> float | None:
         """Estimate what the UNet calls of a run take, from the last call that was measured.

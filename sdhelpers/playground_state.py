@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from sdhelpers.images import encode_png
 from sdhelpers.schedule import SCHEDULERS
 from sdhelpers.validation import check_guidance_scale, is_count
 
@@ -85,23 +87,17 @@ class Settings:
         )
 
 
-def encode_png(image: Image.Image, settings: Settings | None = None) -> bytes:
-    """Give the bytes of a PNG file.
+def encode_painting(image: Image.Image, settings: Settings) -> bytes:
+    """Give the bytes of a PNG file that carries its settings.
 
     Args:
         image: any picture.
         settings: written into the file as a line of JSON that `read_settings` finds and any
-            program for pictures can show; None: nothing is written.
-
-    Returns:
-        The file's bytes. The pixels are the same with and without settings.
+            program for pictures can show.
     """
-    text = PngImagePlugin.PngInfo()
-    if settings is not None:
-        text.add_text(_KEY, json.dumps(asdict(settings)))
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", pnginfo=text)
-    return buffer.getvalue()
+    text = PngInfo()
+    text.add_text(_KEY, json.dumps(asdict(settings)))
+    return encode_png(image, text)
 
 
 def read_settings(png: bytes) -> Settings:

@@ -12,7 +12,7 @@ from importlib import import_module
 import ipywidgets
 from PIL import Image
 
-from sdhelpers.images import encode_png as encode_png
+from sdhelpers.images import encode_png
 
 # The larger controls live in modules of their own, fetched when first asked for.
 _HOMES = {
@@ -27,15 +27,6 @@ _MOST_REMEMBERED = 256  # pictures
 
 # What a control's function gives: a picture, or a picture and a line of text below it.
 Drawn = Image.Image | tuple[Image.Image, str]
-
-
-def __getattr__(name: str) -> object:
-    """Fetch what has a module of its own when it is first asked for."""
-    if name == "playground":
-        from sdhelpers.playground import playground
-
-        return playground
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class LivePicture(ipywidgets.VBox):

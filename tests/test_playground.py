@@ -26,7 +26,7 @@ import sdhelpers.widgets
 from sdhelpers import generate
 from sdhelpers.components import Components
 from sdhelpers.guidance import join_embeddings
-from sdhelpers.images import tensor_to_image
+from sdhelpers.images import encode_png, tensor_to_image
 from sdhelpers.latents import (
     fit_linear_preview,
     initial_latents,
@@ -35,7 +35,7 @@ from sdhelpers.latents import (
 )
 from sdhelpers.painter import NUM_PREVIEW_IMAGES
 from sdhelpers.playground import Playground, playground
-from sdhelpers.playground_state import encode_png, read_settings
+from sdhelpers.playground_state import encode_painting, read_settings
 from sdhelpers.sampling import denoise
 from sdhelpers.schedule import make_scheduler
 from sdhelpers.text import PromptTooLongWarning, encode_prompt
@@ -506,7 +506,7 @@ def test_a_file_that_does_not_fit_the_model_changes_nothing(make: Callable) -> N
     play = make()
     settings = replace(play.settings, height=60)
     before = play.settings
-    play.load.value = upload(encode_png(Image.new("RGB", (8, 8)), settings))
+    play.load.value = upload(encode_painting(Image.new("RGB", (8, 8)), settings))
     assert "height must be a positive multiple of 8" in play.error.value
     assert play.settings == before
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, PngImagePlugin
 
+from sdhelpers.images import encode_png
 from sdhelpers.playground_state import (
     Settings,
-    encode_png,
+    encode_painting,
     make_settings,
     read_settings,
     write_new_file,
@@ -39,7 +40,7 @@ def make_png(text: str | None) -> bytes:
 
 def test_a_png_gives_back_settings_and_every_level() -> None:
     image = Image.frombytes("RGB", (16, 16), bytes(range(256)) * 3)
-    png = encode_png(image, SETTINGS)
+    png = encode_painting(image, SETTINGS)
     assert read_settings(png) == SETTINGS
     assert Image.open(io.BytesIO(png)).tobytes() == image.tobytes()
     plain = encode_png(image)
@@ -48,7 +49,7 @@ def test_a_png_gives_back_settings_and_every_level() -> None:
 
 
 def test_any_program_can_read_the_text() -> None:
-    text = Image.open(io.BytesIO(encode_png(Image.new("RGB", (2, 2)), SETTINGS))).text
+    text = Image.open(io.BytesIO(encode_painting(Image.new("RGB", (2, 2)), SETTINGS))).text
     assert json.loads(text["sdhelpers"]) == dataclasses.asdict(SETTINGS)
 
 
@@ -57,8 +58,8 @@ def test_any_program_can_read_the_text() -> None:
     [
         (b"", "not a whole PNG"),
         (b"GIF89a", "not a whole PNG"),
-        (encode_png(Image.new("RGB", (64, 64)), SETTINGS)[:70], "not a whole PNG"),
-        (encode_png(Image.new("RGB", (64, 64)), SETTINGS)[:-60], "not a whole PNG"),
+        (encode_painting(Image.new("RGB", (64, 64)), SETTINGS)[:70], "not a whole PNG"),
+        (encode_painting(Image.new("RGB", (64, 64)), SETTINGS)[:-60], "not a whole PNG"),
         (make_png(None), "holds no settings"),
         (make_png("{"), "no JSON"),
         (make_png("[" * 100_000), "no JSON"),

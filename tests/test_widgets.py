@@ -7,7 +7,8 @@ import ipywidgets
 import pytest
 from PIL import Image
 
-from sdhelpers.widgets import LivePicture, encode_png, live_picture, slider
+from sdhelpers.images import encode_png
+from sdhelpers.widgets import LivePicture, live_picture, slider
 
 
 def gray(level: float, prompt: str = "") -> tuple[Image.Image, str]:
