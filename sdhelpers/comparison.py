@@ -8,8 +8,8 @@ import ipywidgets
 from IPython.display import display
 from PIL import Image
 
-from sdhelpers.images import encode_png
 from sdhelpers.panes import describe_error, make_image, make_text
+from sdhelpers.png import encode_png
 from sdhelpers.settings_grid import Axis, SettingsGrid, make_settings_grid, paint_cell
 
 if TYPE_CHECKING:

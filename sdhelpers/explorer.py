@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import ipywidgets
 
 from sdhelpers.animation import frame_to_image, make_trajectory_gif, save_trajectory_gif
-from sdhelpers.images import encode_png
 from sdhelpers.latents import LinearPreview
 from sdhelpers.panes import describe_error, make_image, make_pane, make_row, make_text
+from sdhelpers.png import encode_png
 from sdhelpers.step import Step
 from sdhelpers.trajectory import Frame, make_frames
 from sdhelpers.validation import is_count

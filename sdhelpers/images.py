@@ -4,14 +4,12 @@ This is the only module that knows the ranges [-1, 1], [0, 1] and 0-255, and the
 HWC (height, width, channel: PIL and numpy) and CHW (torch).
 """
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from PIL.PngImagePlugin import PngInfo
 
 
 def load_image(path: str | Path, size: int | tuple[int, int]) -> Image.Image:
@@ -126,18 +124,6 @@ def _check_depth(images: Sequence[Image.Image]) -> None:
             f"Pictures of mode {', '.join(deep)} have more than 256 levels. Scale their values to "
             "0-255 and convert them to mode 'L' or 'RGB' first."
         )
-
-
-def encode_png(image: Image.Image, pnginfo: PngInfo | None = None) -> bytes:
-    """Give the bytes of a PNG file.
-
-    Args:
-        image: any picture.
-        pnginfo: text to write beside it; the pixels are the same with and without.
-    """
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", pnginfo=pnginfo)
-    return buffer.getvalue()
 
 
 def _flatten_to_rgb(image: Image.Image) -> Image.Image:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import ipywidgets
 
-from sdhelpers.images import encode_png, tensor_to_images
+from sdhelpers.images import tensor_to_images
 from sdhelpers.latents import LinearPreview, decode_latents, fit_linear_preview, latents_to_rgb
 from sdhelpers.panes import describe_error, make_image, make_pane, make_row, make_text
+from sdhelpers.png import encode_png
 from sdhelpers.step import Step
 from sdhelpers.stored_run import check_both_predictions, pick_picture, remix_step
 from sdhelpers.trajectory import enlarge

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sdhelpers.guidance import join_embeddings
-from sdhelpers.images import encode_png, tensor_to_image
+from sdhelpers.images import tensor_to_image
 from sdhelpers.latents import (
     LinearPreview,
     decode_latents,
@@ -19,6 +19,7 @@ from sdhelpers.latents import (
 )
 from sdhelpers.noise import picture_size
 from sdhelpers.playground_state import Settings, encode_painting
+from sdhelpers.png import encode_png
 from sdhelpers.sampling import denoise
 from sdhelpers.schedule import make_plan, make_scheduler
 from sdhelpers.tokens import find_lost_words, token_table, unknown_words

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sdhelpers.images import encode_png
+from sdhelpers.png import encode_png
 from sdhelpers.schedule import SCHEDULERS
 from sdhelpers.validation import check_guidance_scale, is_count
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import ipywidgets
 from PIL import Image
 
-from sdhelpers.images import encode_png
 from sdhelpers.painter import Painting, Progress
 from sdhelpers.playground_controls import History, choose_size, make_button, make_controls
 from sdhelpers.playground_state import Settings
+from sdhelpers.png import encode_png
 
 _PICTURE_WIDTH = "320px"
 _COLUMN_WIDTHS = "450px", "400px"  # side by side on a page of 1280 pixels, below it at 800

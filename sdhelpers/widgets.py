@@ -12,7 +12,7 @@ from importlib import import_module
 import ipywidgets
 from PIL import Image
 
-from sdhelpers.images import encode_png
+from sdhelpers.png import encode_png
 
 # The larger controls live in modules of their own, fetched when first asked for.
 _HOMES = {

@@ -14,9 +14,10 @@ import torch
 from sdhelpers import load_components
 from sdhelpers.components import Components
 from sdhelpers.explorer import TrajectoryExplorer
-from sdhelpers.images import encode_png, tensor_to_image
+from sdhelpers.images import tensor_to_image
 from sdhelpers.latents import LinearPreview, fit_linear_preview, latents_to_rgb
 from sdhelpers.mixer import GuidanceMixer
+from sdhelpers.png import encode_png
 from sdhelpers.step import Step
 from sdhelpers.trajectory import enlarge
 from sdhelpers.widgets import guidance_mixer, trajectory_explorer

@@ -26,7 +26,7 @@ import sdhelpers.widgets
 from sdhelpers import generate
 from sdhelpers.components import Components
 from sdhelpers.guidance import join_embeddings
-from sdhelpers.images import encode_png, tensor_to_image
+from sdhelpers.images import tensor_to_image
 from sdhelpers.latents import (
     fit_linear_preview,
     initial_latents,
@@ -36,6 +36,7 @@ from sdhelpers.latents import (
 from sdhelpers.painter import NUM_PREVIEW_IMAGES
 from sdhelpers.playground import Playground, playground
 from sdhelpers.playground_state import encode_painting, read_settings
+from sdhelpers.png import encode_png
 from sdhelpers.sampling import denoise
 from sdhelpers.schedule import make_scheduler
 from sdhelpers.text import PromptTooLongWarning, encode_prompt

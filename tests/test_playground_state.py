@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from PIL import Image, PngImagePlugin
 
-from sdhelpers.images import encode_png
 from sdhelpers.playground_state import (
     Settings,
     encode_painting,
@@ -16,6 +15,7 @@ from sdhelpers.playground_state import (
     read_settings,
     write_new_file,
 )
+from sdhelpers.png import encode_png
 
 SETTINGS = Settings(
     prompt='a "photograph" of <b>an astronaut</b>,\nnäher: 宇宙飛行士 🚀 \x00',

@@ -7,7 +7,7 @@ import ipywidgets
 import pytest
 from PIL import Image
 
-from sdhelpers.images import encode_png
+from sdhelpers.png import encode_png
 from sdhelpers.widgets import LivePicture, live_picture, slider
 
 
