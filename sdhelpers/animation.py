@@ -5,13 +5,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from sdhelpers.trajectory import Frame
 from sdhelpers.validation import is_count
 
 _SIDE = 192  # pixels: the width of each of the three pictures
-_TITLE_HEIGHT = 18  # pixels
+_GAP = 12  # pixels between them, and around
+_TITLE_SIZE = 15  # pixels
+_TITLE_HEIGHT = 24  # pixels
 _LAST_FRAME_STAYS = 8  # times as long as the others
 
 
@@ -22,15 +24,21 @@ def frame_to_image(frame: Frame) -> Image.Image:
         "clean guess": frame.clean_guess,
         "noise prediction": frame.noise_pred,
     }
-    width = _SIDE * len(row)
+    width = (_SIDE + _GAP) * len(row) + _GAP
     height = round(_SIDE * frame.latents.height / frame.latents.width)
     curves_height = round(width * frame.curves.height / frame.curves.width)
-    sheet = Image.new("RGB", (width, _TITLE_HEIGHT + height + curves_height), "white")
+    sheet = Image.new("RGB", (width, _TITLE_HEIGHT + height + _GAP + curves_height), "white")
     pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(_TITLE_SIZE)
     for index, (title, image) in enumerate(row.items()):
-        pen.text((index * _SIDE + 4, 3), title, fill="black")
-        sheet.paste(image.resize((_SIDE, height)), (index * _SIDE, _TITLE_HEIGHT))
-    sheet.paste(frame.curves.resize((width, curves_height)), (0, _TITLE_HEIGHT + height))
+        left = _GAP + index * (_SIDE + _GAP)
+        pen.text((left, 3), title, fill="black", font=font)
+        # Cells stay cells; only the decoded guess is a picture, to be smoothed.
+        is_smooth = image is frame.clean_guess
+        resample = Image.Resampling.BICUBIC if is_smooth else Image.Resampling.NEAREST
+        sheet.paste(image.resize((_SIDE, height), resample), (left, _TITLE_HEIGHT))
+    curves = frame.curves.resize((width, curves_height))
+    sheet.paste(curves, (0, _TITLE_HEIGHT + height + _GAP))
     return sheet
 
 

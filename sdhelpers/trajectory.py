@@ -106,9 +106,17 @@ def draw_run_curves(steps: Sequence[Step], size: tuple[float, float] = (6.5, 3.0
         size=size,
     )
     # Above the frame: inside it would lie on one of the curves.
-    figure.axes[0].legend(
-        fontsize=8, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1)
+    axis = figure.axes[0]
+    axis.legend(
+        fontsize=8,
+        frameon=False,
+        ncols=3,
+        loc="lower left",
+        bbox_to_anchor=(-0.1, 1),
+        columnspacing=1,
+        handlelength=1.5,
     )
+    axis.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 

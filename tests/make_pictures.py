@@ -10,13 +10,16 @@ import torch
 from PIL import Image
 
 from sdhelpers import denoise, generate, load_components
+from sdhelpers.animation import save_trajectory_gif
 from sdhelpers.components import Components
 from sdhelpers.guidance import join_embeddings
 from sdhelpers.images import tensor_to_images
 from sdhelpers.latents import decode_latents, initial_latents, make_generator
 from sdhelpers.schedule import make_scheduler
 from sdhelpers.show import show_film_strip, show_images
+from sdhelpers.step import Step
 from sdhelpers.text import encode_prompt
+from sdhelpers.trajectory import make_frames
 from tests.conftest import PROMPT
 from tests.palette import reduce_colours
 
@@ -39,12 +42,12 @@ SAMPLES = [
 ]
 
 
-def paint_film_strip(components: Components) -> None:
-    """Draw the latents and the clean guess on the way from noise to the astronaut."""
+def walk(components: Components) -> list[Step]:
+    """Take the twenty steps from noise to the astronaut."""
     text_embeddings, uncond_embeddings = encode_prompt(
         components.tokenizer, components.text_encoder, PROMPT
     )
-    steps = list(
+    return list(
         denoise(
             components.unet,
             make_scheduler("DPM-Solver++", components.scheduler.config),
@@ -54,6 +57,15 @@ def paint_film_strip(components: Components) -> None:
             guidance_scale=5,
         )
     )
+
+
+def paint_trajectory(components: Components, steps: list[Step]) -> None:
+    """Animate the whole run, as the trajectory explorer exports it."""
+    save_trajectory_gif(PICTURES / "trajectory.gif", make_frames(steps, components.vae))
+
+
+def paint_film_strip(components: Components, steps: list[Step]) -> None:
+    """Draw the latents and the clean guess at eight of the steps."""
     rows = {
         "latents": [steps[index].latents for index in SHOWN],
         "clean guess": [steps[index].pred_original_sample for index in SHOWN],
@@ -93,7 +105,9 @@ def main() -> None:
     plt.switch_backend("Agg")
     plt.show = lambda: None
     components = load_components(device="cpu")
-    paint_film_strip(components)
+    steps = walk(components)
+    paint_trajectory(components, steps)
+    paint_film_strip(components, steps)
     paint_samples(components)
 
 
