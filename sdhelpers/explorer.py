@@ -1,6 +1,5 @@
 """The trajectory explorer: Play, a slider and arrow keys over a stored run."""
 
-import base64
 import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ import ipywidgets
 
 from sdhelpers.animation import frame_to_image, make_trajectory_gif, save_trajectory_gif
 from sdhelpers.latents import LinearPreview
-from sdhelpers.panes import describe_error, make_image, make_pane, make_row, make_text
+from sdhelpers.panes import LivePage, describe_error, make_image, make_pane, make_row, make_text
 from sdhelpers.png import encode_png
 from sdhelpers.step import Step
 from sdhelpers.trajectory import Frame, make_frames
@@ -28,7 +27,7 @@ _CAPTIONS = {
 }
 
 
-class TrajectoryExplorer(ipywidgets.VBox):
+class TrajectoryExplorer(LivePage):
     """Four panes that show one step of a run, and controls that choose the step.
 
     Attributes:
@@ -143,15 +142,13 @@ class TrajectoryExplorer(ipywidgets.VBox):
             return
         self.message.value = html.escape(f"saved {self.file_name.value}")
 
-    def __repr__(self) -> str:
+    def describe(self) -> str:
         """Say what can be moved, and where it stands."""
-        return f"[live in a running notebook: {self.frames[self.slider.value - 1].caption}]"
+        return self.frames[self.slider.value - 1].caption
 
-    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
-        """Add the present step as a picture, for pages that can't run widgets."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        png = encode_png(frame_to_image(self.frames[self.slider.value - 1]))
-        return bundle | {"text/plain": repr(self), "image/png": base64.b64encode(png).decode()}
+    def give_picture(self) -> bytes:
+        """Give the present picture as a PNG file."""
+        return encode_png(frame_to_image(self.frames[self.slider.value - 1]))
 
 
 def trajectory_explorer(

@@ -1,7 +1,6 @@
 """The guidance mixer: a stored step's two predictions, mixed anew at once."""
 
 import asyncio
-import base64
 import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ import ipywidgets
 
 from sdhelpers.images import tensor_to_images
 from sdhelpers.latents import LinearPreview, decode_latents, fit_linear_preview, latents_to_rgb
-from sdhelpers.panes import describe_error, make_image, make_pane, make_row, make_text
+from sdhelpers.panes import LivePage, describe_error, make_image, make_pane, make_row, make_text
 from sdhelpers.png import encode_png
 from sdhelpers.step import Step
 from sdhelpers.stored_run import check_both_predictions, pick_picture, remix_step
@@ -27,7 +26,7 @@ _MOST_REMEMBERED = 32  # decoded pictures
 _RELEASED_AFTER = 0.25  # seconds
 
 
-class GuidanceMixer(ipywidgets.VBox):
+class GuidanceMixer(LivePage):
     """The clean guess of a step for any guidance scale, as a preview and decoded.
 
     Attributes:
@@ -84,7 +83,7 @@ class GuidanceMixer(ipywidgets.VBox):
             self.decoded_caption.value = describe_error(error)
             return
         self.decoded.value = self._remembered[position]
-        self.decoded_caption.value = html.escape(self._position())
+        self.decoded_caption.value = html.escape(self.describe())
 
     def close(self) -> None:
         """Close the widget; nothing is decoded any more."""
@@ -98,7 +97,7 @@ class GuidanceMixer(ipywidgets.VBox):
         if (self.step.value, self.guidance_scale.value) in self._remembered:
             self.decode()
             return
-        self.decoded_caption.value = html.escape(f"{self._position()}: decoded on release")
+        self.decoded_caption.value = html.escape(f"{self.describe()}: decoded on release")
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # a plain script, where nobody drags: it calls decode()
@@ -113,11 +112,11 @@ class GuidanceMixer(ipywidgets.VBox):
         self.preview.value = encode_png(enlarge(tensor_to_images(pixel_values)[0]))
         size = self.mixed.noise_pred.float().square().mean().sqrt().item()
         self.caption.value = html.escape(
-            f"{self._position()}; root mean square of the noise prediction {size:.3f}"
+            f"{self.describe()}; root mean square of the noise prediction {size:.3f}"
         )
 
-    def _position(self) -> str:
-        """Write what is shown."""
+    def describe(self) -> str:
+        """Say what is shown."""
         return (
             f"guidance scale {self.guidance_scale.value:g}, step {self.mixed.index + 1}, "
             f"sigma {self.mixed.sigma:.3g}"
@@ -129,15 +128,9 @@ class GuidanceMixer(ipywidgets.VBox):
             self._timer.cancel()
             self._timer = None
 
-    def __repr__(self) -> str:
-        """Say what can be moved, and where it stands."""
-        return f"[live in a running notebook: {self._position()}]"
-
-    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
-        """Add the decoded picture, for pages that can't run widgets."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        png = base64.b64encode(self.decoded.value).decode()
-        return bundle | {"text/plain": repr(self), "image/png": png}
+    def give_picture(self) -> bytes:
+        """Give the present picture as a PNG file."""
+        return self.decoded.value
 
 
 def guidance_mixer(

@@ -1,8 +1,31 @@
 """Small pieces that live controls are put together from."""
 
+import base64
 import html
 
 import ipywidgets
+
+
+class LivePage(ipywidgets.VBox):
+    """Live controls that leave a picture behind on pages that run no widgets."""
+
+    def describe(self) -> str:
+        """Say what can be moved, and where it stands."""
+        raise NotImplementedError
+
+    def give_picture(self) -> bytes:
+        """Give the present picture as a PNG file."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """Say that this is live, and where it stands."""
+        return f"[live in a running notebook: {self.describe()}]"
+
+    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
+        """Add the picture. ipywidgets 7 doesn't ask for this, and shows the widget alone."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        picture = base64.b64encode(self.give_picture()).decode()
+        return bundle | {"text/plain": repr(self), "image/png": picture}
 
 
 def make_image(css_class: str, width: str) -> ipywidgets.Image:

@@ -1,6 +1,5 @@
 """What the playground looks like: its widgets and their places, without what they do."""
 
-import base64
 import html
 from collections.abc import Sequence
 
@@ -8,6 +7,7 @@ import ipywidgets
 from PIL import Image
 
 from sdhelpers.painter import Painting, Progress
+from sdhelpers.panes import LivePage, describe_error
 from sdhelpers.playground_controls import History, choose_size, make_button, make_controls
 from sdhelpers.playground_state import Settings
 from sdhelpers.png import encode_png
@@ -19,7 +19,7 @@ _STYLE = "<style>.sd-playground .widget-html-content { line-height: 1.35; }</sty
 _LINES = ("caption", "price", "words", "message", "error")
 
 
-class PlaygroundView(ipywidgets.VBox):
+class PlaygroundView(LivePage):
     """The page, and how things are written on it: text from outside is escaped here.
 
     Attributes:
@@ -105,7 +105,7 @@ class PlaygroundView(ipywidgets.VBox):
 
     def show_error(self, error: Exception) -> None:
         """Say what went wrong."""
-        self.error.value = f"<b>{html.escape(f'{type(error).__name__}: {error}')}</b>"
+        self.error.value = describe_error(error)
 
     def _lay_out(self) -> ipywidgets.Widget:
         """Put controls and texts left, the picture right, or below where the page is narrow."""
@@ -119,16 +119,13 @@ class PlaygroundView(ipywidgets.VBox):
         ]
         return ipywidgets.Box(boxes, layout=row)
 
-    def __repr__(self) -> str:
-        """Say what can be moved."""
-        values = ", ".join(f"{name} = {control.value}" for name, control in self.controls.items())
-        return f"[live in a running notebook: {values}]"
+    def describe(self) -> str:
+        """Say what can be moved, and where it stands."""
+        return ", ".join(f"{name} = {control.value}" for name, control in self.controls.items())
 
-    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
-        """Add the present picture, for pages that can't run widgets."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        picture = base64.b64encode(self.picture.value).decode()
-        return bundle | {"text/plain": repr(self), "image/png": picture}
+    def give_picture(self) -> bytes:
+        """Give the present picture as a PNG file."""
+        return self.picture.value
 
 
 def _make_line(name: str) -> ipywidgets.HTML:

@@ -4,7 +4,6 @@ Callbacks set the values of widgets and print nothing, so that a control can be 
 browser, and a page that runs no widgets still shows the picture that it was stored with.
 """
 
-import base64
 import html
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -12,6 +11,7 @@ from importlib import import_module
 import ipywidgets
 from PIL import Image
 
+from sdhelpers.panes import LivePage, describe_error
 from sdhelpers.png import encode_png
 
 # The larger controls live in modules of their own, fetched when first asked for.
@@ -29,7 +29,7 @@ _MOST_REMEMBERED = 256  # pictures
 Drawn = Image.Image | tuple[Image.Image, str]
 
 
-class LivePicture(ipywidgets.VBox):
+class LivePicture(LivePage):
     """A picture with controls above it and a line of text below.
 
     Attributes:
@@ -63,7 +63,7 @@ class LivePicture(ipywidgets.VBox):
         try:
             encoded, caption = self._drawn(values)
         except Exception as error:  # shown where the reader looks, not lost in a log
-            self.caption.value = f"<b>{html.escape(f'{type(error).__name__}: {error}')}</b>"
+            self.caption.value = describe_error(error)
             return
         self.picture.value = encoded
         self.caption.value = html.escape(caption)
@@ -79,16 +79,13 @@ class LivePicture(ipywidgets.VBox):
             self._remembered[key] = (encode_png(image), caption)
         return self._remembered[key]
 
-    def __repr__(self) -> str:
-        """Say what can be moved."""
-        values = ", ".join(f"{name} = {control.value}" for name, control in self.controls.items())
-        return f"[live in a running notebook: {values}]"
+    def describe(self) -> str:
+        """Say what can be moved, and where it stands."""
+        return ", ".join(f"{name} = {control.value}" for name, control in self.controls.items())
 
-    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
-        """Add the present picture, for pages that can't run widgets."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        picture = base64.b64encode(self.picture.value).decode()
-        return bundle | {"text/plain": repr(self), "image/png": picture}
+    def give_picture(self) -> bytes:
+        """Give the present picture as a PNG file."""
+        return self.picture.value
 
 
 def live_picture(

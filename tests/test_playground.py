@@ -260,8 +260,8 @@ def test_a_failing_model_shows_its_error_and_the_widget_works_again(
     fake.unet.error = RuntimeError(f"out of memory {NASTY}")
     play.controls["seed"].value = 1
     assert play.wait(PATIENCE)
-    assert play.error.value == (
-        "<b>RuntimeError: out of memory &lt;img src=x onerror=alert(1)&gt;</b>"
+    assert (
+        "<b>RuntimeError: out of memory &lt;img src=x onerror=alert(1)&gt;</b>" in play.error.value
     )
     assert play.painting is None
     fake.unet.error = None
