@@ -15,7 +15,7 @@ from sdhelpers.playground_state import START_PROMPT, fit_settings
 if TYPE_CHECKING:
     from sdhelpers.components import Components
 
-_WIDTH, _PICTURE_INCHES, _STRIP_INCHES = 7.2, 2.3, 1.1
+_WIDTH, _PICTURE_INCHES, _STRIP_INCHES = 7.2, 2.0, 1.0
 _LETTERS = 64  # in a line beside the picture
 _LINE_POINTS = 12.5  # height of a line
 _FEWEST_PLACES = 6  # in the row: fewer pictures stay small, and left

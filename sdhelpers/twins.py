@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sdhelpers.components import Components
 
-_STEP_INCHES, _CELL_INCHES = 1.4, 1.7  # width of one picture
+_STEP_INCHES, _CELL_INCHES = 1.2, 1.35  # width of one picture
 _CENTRED = {"ha": "center", "va": "center", "fontsize": 6, "clip_on": True}
 
 
