@@ -118,6 +118,23 @@ def strip_axis(axis: plt.Axes) -> None:
     axis.spines[:].set_visible(False)
 
 
+def pick_evenly(places: range, count: int) -> list[int]:
+    """Give at most count of the places, spread evenly from the first to the last.
+
+    Raises:
+        ValueError: if the count, which callers call num_columns, is no positive integer.
+    """
+    if not is_count(count):
+        raise ValueError(f"num_columns must be a positive integer, got {count!r}.")
+    chosen = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
+    return [places[index] for index in chosen]
+
+
+def as_text(text: str) -> str:
+    """Keep dollar signs from being read as mathematics."""
+    return text.replace("$", r"\$")
+
+
 def _as_pictures(images: Pictures) -> list[Image.Image]:
     """Give a list of one picture or more."""
     if isinstance(images, torch.Tensor):

@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 
 from sdhelpers.noise import picture_size
 from sdhelpers.painter import Painter, Painting, Progress, Request
-from sdhelpers.playground_state import Settings, read_settings, write_new_file
+from sdhelpers.playground_state import (
+    START_PROMPT,
+    Settings,
+    fit_settings,
+    read_settings,
+    write_new_file,
+)
 from sdhelpers.playground_view import PlaygroundView
 from sdhelpers.runner import Runner
-from sdhelpers.schedule import SCHEDULERS
 
 if TYPE_CHECKING:
     from sdhelpers.components import Components
@@ -24,7 +29,7 @@ _SEEDS = 10**6  # on the dice
 
 def playground(
     components: "Components",
-    prompt: str = "a photograph of an astronaut riding a horse",
+    prompt: str = START_PROMPT,
     *,
     negative_prompt: str = "",
     guidance_scale: float = 7.5,
@@ -55,11 +60,8 @@ def playground(
     Raises:
         ValueError: if an argument does not fit.
     """
-    if scheduler is None:
-        own = type(components.scheduler)
-        scheduler = next((name for name, one in SCHEDULERS.items() if one is own), "K-LMS")
-    height, width = picture_size(components.unet, components.vae, height, width)
-    settings = Settings(
+    settings = fit_settings(
+        components,
         prompt=prompt,
         negative_prompt=negative_prompt,
         guidance_scale=guidance_scale,

@@ -5,11 +5,12 @@ import itertools
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from sdhelpers.noise import picture_size
 from sdhelpers.png import encode_png
 from sdhelpers.schedule import SCHEDULERS
 from sdhelpers.validation import check_guidance_scale, is_count
@@ -17,6 +18,9 @@ from sdhelpers.validation import check_guidance_scale, is_count
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sdhelpers.components import Components
+
+START_PROMPT = "a photograph of an astronaut riding a horse"
 HIGHEST_GUIDANCE_SCALE = 20.0
 MOST_STEPS = 100
 HIGHEST_SEED = 2**53 - 1  # the largest integer up to which a browser's numbers are exact
@@ -85,6 +89,34 @@ class Settings:
             f"{count} step{'s' * (count != 1)} of {self.scheduler} · seed {self.seed} · "
             f"{self.width} x {self.height}"
         )
+
+
+def fit_settings(
+    components: "Components",
+    *,
+    scheduler: str | None,
+    height: int | None,
+    width: int | None,
+    **others: Any,
+) -> Settings:
+    """Make settings for a model, and fill in what is None.
+
+    Args:
+        components: the five parts.
+        scheduler: None: the model's own if the table has it, or else the table's first.
+        height: in pixels; None: the size of training.
+        width: likewise.
+        others: the other settings.
+
+    Raises:
+        ValueError: if a value does not fit.
+    """
+    if scheduler is None:
+        own = type(components.scheduler)
+        names = [name for name, scheduler_class in SCHEDULERS.items() if scheduler_class is own]
+        scheduler = [*names, *SCHEDULERS][0]
+    height, width = picture_size(components.unet, components.vae, height, width)
+    return Settings(scheduler=scheduler, height=height, width=width, **others)
 
 
 def encode_painting(image: Image.Image, settings: Settings) -> bytes:

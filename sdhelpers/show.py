@@ -19,6 +19,7 @@ from sdhelpers.grid import INCHES, TITLE_SIZE, match_titles, strip_axis
 from sdhelpers.grid import show_film_strip as show_film_strip
 from sdhelpers.grid import show_images as show_images
 from sdhelpers.loop_map import draw_map
+from sdhelpers.playground_twin import show_playground as show_playground
 from sdhelpers.ribbon import show_tokens as show_tokens
 from sdhelpers.twins import show_comparison as show_comparison
 from sdhelpers.twins import show_guidance_mix as show_guidance_mix

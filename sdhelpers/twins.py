@@ -9,20 +9,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sdhelpers.grid import TITLE_SIZE, draw_grid, show_film_strip
+from sdhelpers.grid import TITLE_SIZE, as_text, draw_grid, pick_evenly, show_film_strip
 from sdhelpers.latents import LinearPreview, decode_latents, fit_linear_preview, latents_to_rgb
 from sdhelpers.settings_grid import Axis, make_settings_grid, paint_cell
 from sdhelpers.step import Step
 from sdhelpers.stored_run import pick_picture, remix_step
 from sdhelpers.trajectory import draw_run_curves, make_frames
-from sdhelpers.validation import is_count
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
     from sdhelpers.components import Components
 
-_STEP_INCHES, _CELL_INCHES = 1.4, 1.7  # width of one picture
+_STEP_INCHES, _CELL_INCHES = 1.2, 1.35  # width of one picture
 _CENTRED = {"ha": "center", "va": "center", "fontsize": 6, "clip_on": True}
 
 
@@ -46,10 +45,8 @@ def show_trajectory(
     Raises:
         ValueError: if there are no steps, no such picture, or num_columns is not positive.
     """
-    if not is_count(num_columns):
-        raise ValueError(f"num_columns must be a positive integer, got {num_columns!r}.")
     run = pick_picture(steps, picture)
-    chosen = np.linspace(0, len(run) - 1, min(num_columns, len(run))).round().astype(int).tolist()
+    chosen = pick_evenly(range(len(run)), num_columns)
     frames = make_frames(run, vae, preview=preview, chosen=chosen)
     rows = {
         "latents": [frame.latents for frame in frames],
@@ -118,7 +115,7 @@ def show_comparison(components: "Components", rows: Axis, columns: Axis, **setti
     figure = draw_grid(
         [
             [
-                (cell if isinstance(cell, Image.Image) else blank, _as_text(title))
+                (cell if isinstance(cell, Image.Image) else blank, as_text(title))
                 for cell, title in zip(row, above, strict=True)
             ]
             for row, above in zip(painted, titles, strict=True)
@@ -144,9 +141,4 @@ def _try_to_paint(components: "Components", settings: dict[str, Any]) -> Image.I
 
 def _wrap(text: str) -> str:
     """Break a text into lines as long as a cell is high."""
-    return textwrap.fill(_as_text(text), width=24)
-
-
-def _as_text(text: str) -> str:
-    """Keep dollar signs from being read as mathematics."""
-    return text.replace("$", r"\$")
+    return textwrap.fill(as_text(text), width=24)
