@@ -10,11 +10,12 @@ INSTALL = $(BIN)/python -m pip install -c constraints.txt -e
 
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: help lab test execute pictures train doctor clean
+.PHONY: help lab test test-browser execute pictures train doctor clean
 
 help:
 	@echo "make lab       open the notebooks in JupyterLab (LAB_FLAGS=--no-browser for a server only)"
 	@echo "make test      ruff, unit tests and every notebook, offline"
+	@echo "make test-browser   move the live controls in a real Chromium"
 	@echo "make execute   run every notebook and store its outputs"
 	@echo "make pictures  paint the pictures of the README and of the model card"
 	@echo "make train     rehearse the whole training chain at toy size, in about two minutes"
@@ -28,6 +29,10 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+# Without Chromium these tests are skipped, and say so. SD_SCREENSHOTS=folder keeps pictures.
+test-browser: $(VENV)/.installed-browser
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m browser -rs tests/browser
 
 execute: $(VENV)/.installed-test
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.execute_notebooks
@@ -54,6 +59,10 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo "Installing into $(VENV): minutes the first time, nothing the next."
 	$(INSTALL) ".[test]"
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-browser: $(VENV)/.installed-test
+	$(INSTALL) ".[test,browser]"
+	@touch $@
 
 # A .venv that somebody made, with a torch of their choice inside, is kept.
 $(VENV)/.made:

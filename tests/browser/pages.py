@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 PATIENCE = 60_000  # milliseconds: a slow machine paints slowly
+RUN_PATIENCE = 300_000  # for a whole notebook
 HASH_PICTURE = """async image => {
     const bytes = await (await fetch(image.src)).arrayBuffer();
     const hash = await crypto.subtle.digest("SHA-256", bytes);

@@ -1,4 +1,6 @@
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -152,4 +154,6 @@ def test_nothing_overlaps_or_is_cut(page, width: int) -> None:
     for name in CONTROLS:
         control = page.locator(name)
         control.scroll_into_view_if_needed()
+        if folder := os.environ.get("SD_SCREENSHOTS"):
+            control.screenshot(path=Path(folder) / f"{name[1:]}_{width}.png")
         assert find_layout_trouble(control) == [], name

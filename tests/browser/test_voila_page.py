@@ -1,10 +1,10 @@
-from tests.browser.pages import PATIENCE, hash_picture, type_into, wait_for_text
+from tests.browser.pages import PATIENCE, RUN_PATIENCE, hash_picture, type_into, wait_for_text
 
 
 def test_the_page_without_code(browser, voila: str) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.set_default_timeout(PATIENCE)
-    page.goto(voila)
+    page.goto(voila, timeout=RUN_PATIENCE)  # it runs all cells before it answers
     play = page.locator(".sd-playground")
     play.wait_for()
     assert page.locator(".jp-CodeCell .jp-InputArea:visible").count() == 0
