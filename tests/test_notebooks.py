@@ -39,6 +39,14 @@ every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: pat
 ROOMS = [path for path in NOTEBOOKS if "01" <= path.name[:2] <= "07"]
 every_room = pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.stem)
 
+# The live controls of notebook 08, and what draws the same as a figure.
+CONTROLS = {
+    "playground": "show_playground",
+    "trajectory_explorer": "show_trajectory",
+    "guidance_mixer": "show_guidance_mix",
+    "compare": "show_comparison",
+}
+
 
 def read(path: Path) -> nbformat.NotebookNode:
     return nbformat.read(path, as_version=4)
@@ -57,7 +65,7 @@ def markdown(path: Path) -> str:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.name[:2] for path in NOTEBOOKS] == [f"0{number}" for number in range(8)]
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"0{number}" for number in range(9)]
     assert len(ROOMS) == 7
 
 
@@ -152,6 +160,23 @@ def test_rooms_have_a_map_a_control_a_proof_and_a_guess(path: Path) -> None:
     assert "live_picture(" in sources
     assert re.search(r"check_close\(|^assert ", sources, re.M)
     assert len(re.findall(r"before you run|guess", markdown(path), re.I)) >= 3
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_the_playground_has_each_control_beside_its_twin(control: str) -> None:
+    """On a page that runs no widgets the next figure shows the same."""
+    (path,) = [path for path in NOTEBOOKS if path.name.startswith("08")]
+    cells = code_cells(path)
+    (place,) = [
+        index
+        for index, cell in enumerate(cells)
+        if re.search(rf"\b{control}\(", cell.source) and "import" not in cell.source
+    ]
+    shown = str(cells[place].outputs[-1]["data"]["text/plain"])
+    assert shown.startswith("[live in a running notebook")
+    assert f"{CONTROLS[control]}(" in cells[place + 1].source
+    assert "image/png" in cells[place + 1].outputs[0]["data"]
+    assert len(re.findall(r"before you run", markdown(path), re.I)) >= 3
 
 
 @every_notebook

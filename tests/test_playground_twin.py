@@ -2,7 +2,7 @@
 
 import inspect
 import io
-from itertools import pairwise
+import itertools
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -85,7 +85,7 @@ def test_all_lines_have_their_place(components: Components) -> None:
         strip = figure.axes[2].get_tightbbox()
         assert all(box.x1 <= figure.bbox.x1 for box in boxes)
         assert all(box.y0 >= strip.y1 for box in boxes)
-        assert all(above.y0 >= below.y1 for above, below in pairwise(boxes))
+        assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(boxes))
         heights.append(figure.get_size_inches()[1])
     assert heights[1] > heights[0]
 
