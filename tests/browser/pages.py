@@ -1,5 +1,6 @@
 """What a reader does on a page: open, run, drag, press, look."""
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def run_all(page: "Page") -> None:
     assert not raised, raised
 
 
-def wait_for_text(line: "Locator", part: str) -> str:
+def wait_for_text(line: "Locator", part: str | re.Pattern) -> str:
     """Wait until a line of text has a part, and give the line."""
     line.filter(has_text=part).wait_for()
     return line.inner_text()

