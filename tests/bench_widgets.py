@@ -6,6 +6,7 @@ timed in the same minute: on a busy machine the multiples mean more than the mil
 
 import argparse
 import statistics
+import threading
 import time
 from collections.abc import Callable
 
@@ -20,12 +21,14 @@ from sdhelpers.mixer import GuidanceMixer
 from sdhelpers.png import encode_png
 from sdhelpers.step import Step
 from sdhelpers.trajectory import enlarge
-from sdhelpers.widgets import guidance_mixer, trajectory_explorer
+from sdhelpers.widgets import guidance_mixer, playground, trajectory_explorer
 from tests.runs import make_run
 
 LARGEST_MOVE = 0.050  # seconds
 LARGEST_MOVE_IN_CALLS = 0.5
 LARGEST_OVERHEAD = 0.10
+LARGEST_WAIT = 0.300  # seconds from a control's release to the first preview
+LARGEST_PICTURE = 1.0  # seconds
 NUM_STORED_STEPS = 6
 
 
@@ -95,6 +98,29 @@ def time_previews(
     return timed
 
 
+def time_playground(
+    components: Components, num_steps: int, num_rounds: int
+) -> dict[str, list[float]]:
+    """Release the guidance slider, and wait for the first preview, then for the picture."""
+    timed = {"first preview": [], "picture": []}
+    play = playground(components, num_inference_steps=num_steps, scheduler="DPM-Solver++")
+    play.wait()
+    has_changed = threading.Event()
+    play.picture.observe(lambda change: has_changed.set(), names="value")
+    slider = play.controls["guidance_scale"]
+    for _ in range(num_rounds):
+        has_changed.clear()
+        started = time.perf_counter()
+        slider.value = (slider.value + 0.7) % 20
+        if not has_changed.wait(60):
+            raise RuntimeError("no preview within a minute")
+        timed["first preview"].append(time.perf_counter() - started)
+        play.wait()
+        timed["picture"].append(time.perf_counter() - started)
+    play.close()
+    return timed
+
+
 def draw_preview(step: Step, preview: LinearPreview) -> bytes:
     """Draw what a live preview of a step shows: the clean guess, as the bytes of a picture."""
     pixel_values = latents_to_rgb(step.pred_original_sample, preview)
@@ -116,11 +142,16 @@ def main() -> None:
 
     timed = time_moves(components, explorer, mixer, options.rounds)
     timed |= time_previews(components, preview, options.steps, options.runs)
+    timed |= time_playground(components, options.steps, options.runs)
     medians = {name: statistics.median(values) for name, values in timed.items()}
     one_call = medians["UNet call"]
     for name, median in medians.items():
         print(f"{name:<18} median {median * 1000:8.1f} ms  {median / one_call:6.3f} UNet calls")
     print(f"a move: at most {LARGEST_MOVE * 1000:.0f} ms, or {LARGEST_MOVE_IN_CALLS} UNet calls")
+    print(
+        f"first preview: at most {LARGEST_WAIT * 1000:.0f} ms; "
+        f"a picture of 20 steps: at most {LARGEST_PICTURE * 1000:.0f} ms"
+    )
     measured = medians["run with previews"] / medians["run"] - 1
     added = medians["previews alone"] / medians["run"]
     print(
