@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import ipywidgets
 
+from sdhelpers.cpu_threads import release_cpu_threads
 from sdhelpers.images import tensor_to_images
 from sdhelpers.latents import LinearPreview, decode_latents, fit_linear_preview, latents_to_rgb
 from sdhelpers.panes import LivePage, describe_error, make_image, make_pane, make_row, make_text
@@ -82,6 +83,8 @@ class GuidanceMixer(LivePage):
         except Exception as error:  # shown where the reader looks, not lost in a log
             self.decoded_caption.value = describe_error(error)
             return
+        finally:
+            release_cpu_threads()
         self.decoded.value = self._remembered[position]
         self.decoded_caption.value = html.escape(self.describe())
 

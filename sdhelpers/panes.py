@@ -2,12 +2,19 @@
 
 import base64
 import html
+from collections.abc import Sequence
 
 import ipywidgets
+
+from sdhelpers.cpu_threads import release_after_cells
 
 
 class LivePage(ipywidgets.VBox):
     """Live controls that leave a picture behind on pages that run no widgets."""
+
+    def __init__(self, children: Sequence[ipywidgets.Widget]) -> None:
+        super().__init__(children)
+        release_after_cells()  # the cell's thread keeps no cores from the controls'
 
     def describe(self) -> str:
         """Say what can be moved, and where it stands."""

@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sdhelpers.cpu_threads import release_cpu_threads
 from sdhelpers.noise import picture_size
 from sdhelpers.painter import Painter, Painting, Progress, Request
 from sdhelpers.playground_state import (
@@ -136,6 +137,7 @@ class Playground(PlaygroundView):
                 return
             self.painting = self._progress = None
             self.caption.value = "Waiting for the first step."
+            release_cpu_threads()  # the worker's team is to be the only one
             self._runner.submit(self._request)
         except Exception as error:  # shown where the reader looks, not lost in a log
             self.show_error(error)

@@ -11,6 +11,7 @@ from importlib import import_module
 import ipywidgets
 from PIL import Image
 
+from sdhelpers.cpu_threads import release_cpu_threads
 from sdhelpers.panes import LivePage, describe_error
 from sdhelpers.png import encode_png
 
@@ -65,6 +66,8 @@ class LivePicture(LivePage):
         except Exception as error:  # shown where the reader looks, not lost in a log
             self.caption.value = describe_error(error)
             return
+        finally:
+            release_cpu_threads()
         self.picture.value = encoded
         self.caption.value = html.escape(caption)
 
