@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sdhelpers.checkup import doctor as doctor
-    from sdhelpers.components import SD_V1_4 as SD_V1_4
     from sdhelpers.components import TINY_SD as TINY_SD
     from sdhelpers.components import Components as Components
     from sdhelpers.components import load_components as load_components
     from sdhelpers.device import pick_device as pick_device
     from sdhelpers.device import pick_dtype as pick_dtype
+    from sdhelpers.known_models import SD_V1_4 as SD_V1_4
+    from sdhelpers.known_models import pick_model as pick_model
     from sdhelpers.sampling import denoise as denoise
     from sdhelpers.sampling import generate as generate
 
@@ -21,7 +22,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Components": "components",
-    "SD_V1_4": "components",
+    "SD_V1_4": "known_models",
     "TINY_SD": "components",
     "denoise": "sampling",
     "doctor": "checkup",
@@ -29,6 +30,7 @@ _HOMES = {
     "load_components": "components",
     "pick_device": "device",
     "pick_dtype": "device",
+    "pick_model": "known_models",
 }
 
 __all__ = sorted(_HOMES)

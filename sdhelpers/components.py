@@ -13,13 +13,13 @@ from sdhelpers.checkup import doctor as doctor
 from sdhelpers.device import check_dtype, make_device
 from sdhelpers.device import pick_device as pick_device
 from sdhelpers.device import pick_dtype as pick_dtype
+from sdhelpers.known_models import SD_V1_4
+from sdhelpers.known_models import pick_model as pick_model
 from sdhelpers.model_folder import PARTS, TINY_SD, find_model_problems
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
-
-SD_V1_4 = "CompVis/stable-diffusion-v1-4"
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
