@@ -13,9 +13,11 @@ from sdhelpers.checkup import doctor as doctor
 from sdhelpers.device import check_dtype, make_device
 from sdhelpers.device import pick_device as pick_device
 from sdhelpers.device import pick_dtype as pick_dtype
+from sdhelpers.download import MissingVariantError, fetch_model
 from sdhelpers.known_models import SD_V1_4
 from sdhelpers.known_models import pick_model as pick_model
-from sdhelpers.model_folder import PARTS, TINY_SD, find_model_problems
+from sdhelpers.memory import apply_savings, explained_memory_errors
+from sdhelpers.model_folder import HALF, PARTS, TINY_SD, find_model_problems, find_variant
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
@@ -38,6 +40,13 @@ def load_components(
     model: str | Path = TINY_SD,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
+    *,
+    variant: str | None = None,
+    revision: str | None = None,
+    attention_slicing: bool = False,
+    vae_slicing: bool = False,
+    vae_tiling: bool = False,
+    cpu_offload: bool = False,
 ) -> Components:
     """Load tokenizer, text encoder, UNet, VAE and scheduler of one model.
 
@@ -46,6 +55,14 @@ def load_components(
             Hugging Face hub, such as `SD_V1_4`, which is downloaded once and cached.
         device: None: `pick_device()`.
         dtype: None: `pick_dtype(device)`.
+        variant: None for the weights that suit: those in half precision ("fp16") for float16,
+            otherwise the full ones. "fp16" by name halves a download for the CPU, too; the
+            numbers are then rounded to half precision, but computed with in `dtype`.
+        revision: branch, tag or commit on the hub; None: the usual one.
+        attention_slicing: as in `memory.apply_savings`; so for the next three.
+        vae_slicing: decode one picture of a batch at a time.
+        vae_tiling: decode large pictures tile by tile.
+        cpu_offload: keep only the part at work on the GPU.
 
     Returns:
         The parts, named and in order; the networks in evaluation mode. Only safetensors are
@@ -54,66 +71,87 @@ def load_components(
     Raises:
         ValueError: if the folder lacks a file or one is truncated (all are named), if the model
             is neither a folder nor an id, or if the device cannot compute in the dtype.
-        OSError: the libraries' own error if the hub cannot be asked, with a note on what to do.
+        ModelError: an OSError; if the model can't be downloaded, with what to do.
+        torch.OutOfMemoryError: if the device has too little memory, with a note on what helps.
     """
     device = pick_device() if device is None else make_device(device)
     dtype = pick_dtype(device) if dtype is None else dtype
     check_dtype(device, dtype)
-    folder = _find_folder(model)
-    if folder is not None:
+    wanted = HALF if variant is None and dtype == torch.float16 else variant
+    folder = _find_folder(model, wanted)
+    if folder is None:
+        folder = _fetch(model, variant, wanted, revision)
+    with explained_memory_errors():
         with _hidden_progress_bars():
-            return _load_parts(str(folder), device, dtype)
+            parts = _load_parts(folder, dtype, wanted)
+        if not cpu_offload:
+            for network in parts[1:4]:
+                network.to(device)
+    apply_savings(
+        parts,
+        device,
+        attention_slicing=attention_slicing,
+        vae_slicing=vae_slicing,
+        vae_tiling=vae_tiling,
+        cpu_offload=cpu_offload,
+    )
+    return parts
+
+
+def _fetch(model: str, variant: str | None, wanted: str | None, revision: str | None) -> Path:
+    """Fetch a model; where half precision was our own idea, the full weights will do."""
     try:
-        return _load_parts(str(model), device, dtype)
-    except OSError as error:
-        error.add_note(
-            f"What to do: there is no folder {model!r} here, so it was looked for in the cache, "
-            "then on the Hugging Face hub. Check the id, the network, and that HF_HUB_OFFLINE is "
-            "not set. The built-in model needs no network: load_components()."
-        )
-        raise
+        return fetch_model(model, variant=wanted, revision=revision)
+    except MissingVariantError:
+        if variant is not None:
+            raise
+        return fetch_model(model, variant=None, revision=revision)
 
 
-def _load_parts(model: str, device: torch.device, dtype: torch.dtype) -> Components:
-    """Load the five parts, each by its own class."""
+def _load_parts(folder: Path, dtype: torch.dtype, variant: str | None) -> Components:
+    """Load the five parts, each by its own class, on the CPU."""
     import diffusers
     from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
     # diffusers says `dtype` since 0.40, `torch_dtype` before.
-    dtype_name = "dtype" if Version(diffusers.__version__) >= Version("0.40") else "torch_dtype"
-    options = {dtype_name: dtype, "use_safetensors": True}
-    text_encoder = CLIPTextModel.from_pretrained(
-        model, subfolder="text_encoder", dtype=dtype, use_safetensors=True
-    )
-    unet = UNet2DConditionModel.from_pretrained(model, subfolder="unet", **options)
-    vae = AutoencoderKL.from_pretrained(model, subfolder="vae", **options)
+    is_new = Version(diffusers.__version__) >= Version("0.40")
+    classes = {"text_encoder": CLIPTextModel, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
+    networks = {
+        part: network_class.from_pretrained(
+            str(folder),
+            subfolder=part,
+            use_safetensors=True,
+            variant=find_variant(folder / part, part, variant),
+            **{"dtype" if is_new or part == "text_encoder" else "torch_dtype": dtype},
+        )
+        for part, network_class in classes.items()
+    }
     # Any class reads the file; the class that the file names is then made.
-    scheduler_config = PNDMScheduler.load_config(model, subfolder="scheduler")
+    scheduler_config = PNDMScheduler.load_config(folder, subfolder="scheduler")
     class_name = scheduler_config.get("_class_name")
     scheduler_class = getattr(diffusers, str(class_name), None)
     if scheduler_class is None:
         raise ValueError(
-            f"scheduler_config.json of {model!r} names the class {class_name!r}, which diffusers "
-            f"{diffusers.__version__} does not have. It should be one such as PNDMScheduler."
+            f"scheduler_config.json of {str(folder)!r} names the class {class_name!r}, which "
+            f"diffusers {diffusers.__version__} does not have. It should be one such as "
+            "PNDMScheduler."
         )
     return Components(
-        tokenizer=CLIPTokenizer.from_pretrained(model, subfolder="tokenizer"),
-        text_encoder=text_encoder.to(device),
-        unet=unet.to(device),
-        vae=vae.to(device),
+        tokenizer=CLIPTokenizer.from_pretrained(str(folder), subfolder="tokenizer"),
+        **networks,
         scheduler=scheduler_class.from_config(scheduler_config),
     )
 
 
-def _find_folder(model: str | Path) -> Path | None:
+def _find_folder(model: str | Path, variant: str | None = None) -> Path | None:
     """Give the folder that a model names, checked; None if it is a hub id instead."""
     if not isinstance(model, str | Path) or not str(model):
         raise ValueError(f"model must be a folder or the id of a model, got {model!r}.")
     folder = Path(model).expanduser()
     if not folder.exists() and isinstance(model, str) and _HUB_ID.fullmatch(model):
         return None
-    problems = find_model_problems(folder)
+    problems = find_model_problems(folder, variant=variant)
     if problems:
         raise ValueError(
             f"The model {str(model)!r} cannot be loaded.\n  "

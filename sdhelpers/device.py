@@ -34,6 +34,15 @@ def pick_dtype(device: torch.device | str) -> torch.dtype:
     return torch.float16 if torch.device(device).type == "cuda" else torch.float32
 
 
+def execution_device(network: torch.nn.Module) -> torch.device:
+    """Give the device on which a network computes.
+
+    With `cpu_offload` that is not the one where its weights wait: accelerate's hook brings them.
+    """
+    device = getattr(getattr(network, "_hf_hook", None), "execution_device", None)
+    return network.device if device is None else torch.device(device)
+
+
 def make_device(device: torch.device | str) -> torch.device:
     """Give a device by its name, or raise a ValueError that lists some."""
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sdhelpers.device import execution_device
 from sdhelpers.noise import initial_latents as initial_latents
 from sdhelpers.noise import make_generator as make_generator
 from sdhelpers.noise import vae_scale_factor as vae_scale_factor
@@ -40,7 +41,9 @@ def encode_image(
         ValueError: if shape or dtype do not fit.
     """
     _check_pixel_values(pixel_values, vae)
-    latent_dist = vae.encode(pixel_values.to(device=vae.device, dtype=vae.dtype)).latent_dist
+    latent_dist = vae.encode(
+        pixel_values.to(device=execution_device(vae), dtype=vae.dtype)
+    ).latent_dist
     unscaled_latents = latent_dist.mode() if generator is None else latent_dist.sample(generator)
     return unscaled_latents * vae.config.scaling_factor
 
@@ -60,7 +63,7 @@ def decode_latents(vae: "AutoencoderKL", latents: torch.Tensor) -> torch.Tensor:
         ValueError: if the shape does not fit.
     """
     check_latents(latents, vae.config.latent_channels)
-    latents = latents.to(device=vae.device, dtype=vae.dtype)
+    latents = latents.to(device=execution_device(vae), dtype=vae.dtype)
     return vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
 
 
@@ -132,10 +135,11 @@ def fit_linear_preview(vae: "AutoencoderKL", *, num_images: int = 24) -> LinearP
     pixel_values = (fields * 3 - 1.5).clamp(-1, 1)
     latents = encode_image(vae, pixel_values).float().cpu()  # not every GPU has least squares
     colours = torch.nn.functional.avg_pool2d(pixel_values, factor)
+    device = execution_device(vae)
     fitted = _fit_line(
         latents.permute(0, 2, 3, 1).flatten(0, 2), colours.permute(0, 2, 3, 1).flatten(0, 2)
     )
-    return LinearPreview(fitted.weight.to(vae.device), fitted.bias.to(vae.device))
+    return LinearPreview(fitted.weight.to(device), fitted.bias.to(device))
 
 
 def _fit_line(inputs: torch.Tensor, targets: torch.Tensor) -> LinearPreview:

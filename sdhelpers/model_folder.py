@@ -1,6 +1,7 @@
 """Is a model folder whole? Looked at file by file, without loading anything."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 TINY_SD = Path(__file__).parent / "tiny_sd"
@@ -18,18 +19,48 @@ _NEEDED_FILES = {
     "scheduler": (("scheduler_config.json",),),
 }
 _WEIGHTS = {
-    "text_encoder": "model.safetensors",
-    "unet": "diffusion_pytorch_model.safetensors",
-    "vae": "diffusion_pytorch_model.safetensors",
+    "text_encoder": "model",
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
 }
+HALF = "fp16"  # the hub's name for a second set of weights, in half precision
 _HEADER_LENGTH_BYTES = 8  # a safetensors file opens with the length of its JSON header
 
 
-def find_model_problems(folder: Path) -> list[str]:
+def weights_file(part: str, variant: str | None = None) -> str:
+    """Give the name of a part's file of weights, such as "model.fp16.safetensors"."""
+    return ".".join(filter(None, (_WEIGHTS[part], variant, "safetensors")))
+
+
+def find_variant(part_folder: Path, part: str, wanted: str | None = None) -> str | None:
+    """Choose between the weights that lie in a part's folder.
+
+    Args:
+        part_folder: such as `folder / "unet"`.
+        part: its name.
+        wanted: None or `HALF`.
+
+    Returns:
+        `wanted`, if such weights are there or no others; otherwise what is there.
+    """
+    other = HALF if wanted is None else None
+    has_wanted, has_other = (
+        (part_folder / weights_file(part, variant)).is_file()
+        or (part_folder / _index_file(part, variant)).is_file()
+        for variant in (wanted, other)
+    )
+    return other if has_other and not has_wanted else wanted
+
+
+def find_model_problems(
+    folder: Path, parts: Sequence[str] = PARTS, variant: str | None = None
+) -> list[str]:
     """List what is missing from a model folder or damaged in it.
 
     Args:
         folder: in the standard layout: `tokenizer/ text_encoder/ unet/ vae/ scheduler/`.
+        parts: those whose weights are needed; the small files of all parts always are.
+        variant: of the weights; None or `HALF`. The other will do where this one is missing.
 
     Returns:
         One sentence for each problem, naming the file; empty if all is well.
@@ -40,8 +71,10 @@ def find_model_problems(folder: Path) -> list[str]:
     for part in PARTS:
         problems += _missing_files(folder / part, _NEEDED_FILES[part])
         problems += [_json_problem(path) for path in sorted((folder / part).glob("*.json"))]
-        if part in _WEIGHTS:
-            problems += _weights_problems(folder / part / _WEIGHTS[part])
+        if part in _WEIGHTS and part in parts:
+            problems += _weights_problems(
+                folder / part, part, find_variant(folder / part, part, variant)
+            )
     return [problem for problem in problems if problem]
 
 
@@ -62,11 +95,17 @@ def _json_problem(path: Path) -> str:
     return "" if is_object else f"{path} is damaged: it holds no JSON object."
 
 
-def _weights_problems(path: Path) -> list[str]:
+def _index_file(part: str, variant: str | None) -> str:
+    """Give the name of the list of shards, of weights in more than one file."""
+    return ".".join(filter(None, (weights_file(part), "index", variant, "json")))
+
+
+def _weights_problems(part_folder: Path, part: str, variant: str | None) -> list[str]:
     """Check that the weights are there as safetensors, whole or in shards, and not cut short."""
+    path = part_folder / weights_file(part, variant)
     if path.is_file():
-        return [_safetensors_problem(path)]
-    index = path.with_name(f"{path.name}.index.json")
+        return [find_safetensors_problem(path)]
+    index = part_folder / _index_file(part, variant)
     if not index.is_file():
         others = sorted(found.name for found in path.parent.glob("*.*") if found != path)
         others = [name for name in others if name.endswith((".safetensors", ".bin", ".ckpt"))]
@@ -80,14 +119,14 @@ def _weights_problems(path: Path) -> list[str]:
     if not shards:
         return [f"{index} lists no files."]
     return [
-        _safetensors_problem(path.with_name(name))
+        find_safetensors_problem(path.with_name(name))
         if path.with_name(name).is_file()
         else f"{path.with_name(name)} is missing."
         for name in shards
     ]
 
 
-def _safetensors_problem(path: Path) -> str:
+def find_safetensors_problem(path: Path) -> str:
     """Say whether a safetensors file is shorter or longer than its header promises."""
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sdhelpers.device import execution_device
 from sdhelpers.validation import check_latents, check_noise, is_count
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def initial_latents(
             f"{len(generators)} generators or seeds were given for {batch_size} pictures: "
             "give one for all of them, or one for each."
         )
-    return noise.to(device=unet.device, dtype=unet.dtype)
+    return noise.to(device=execution_device(unet), dtype=unet.dtype)
 
 
 def match_latents(
@@ -165,7 +166,7 @@ def match_latents(
             f"latents must have shape {expected} for {batch_size} picture(s) of {width} x "
             f"{height} pixels, got {tuple(latents.shape)}."
         )
-    latents = latents.to(device=unet.device, dtype=unet.dtype)
+    latents = latents.to(device=execution_device(unet), dtype=unet.dtype)
     check_noise(latents, unet)
     return latents
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sdhelpers.device import execution_device
 from sdhelpers.guidance import join_embeddings
 from sdhelpers.images import tensor_to_image
 from sdhelpers.latents import (
@@ -189,7 +190,7 @@ class Painter:
         """Give the text embeddings (1, 77, D) of one prompt, computed once."""
         if input_ids not in self._embeddings:
             text_encoder = self.components.text_encoder
-            batch = torch.tensor([input_ids], device=text_encoder.device)
+            batch = torch.tensor([input_ids], device=execution_device(text_encoder))
             while len(self._embeddings) >= _MOST_EMBEDDINGS:
                 del self._embeddings[next(iter(self._embeddings))]
             self._embeddings[input_ids] = text_encoder(batch).last_hidden_state

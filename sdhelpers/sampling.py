@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 from sdhelpers.guidance import apply_guidance, join_embeddings, split_prediction
 from sdhelpers.images import tensor_to_images
 from sdhelpers.latents import decode_latents
+from sdhelpers.memory import explained_memory_errors
 from sdhelpers.noise import (
     Generators,
     initial_latents,
@@ -135,6 +136,7 @@ def _walk(
         latents = prev_sample
 
 
+@explained_memory_errors()
 def generate(
     components: "Components",
     prompt: str | Sequence[str],
@@ -175,6 +177,7 @@ def generate(
     Raises:
         ValueError: before any computing, if an argument does not fit.
         FloatingPointError: at the step that makes latents NaN or infinite.
+        torch.OutOfMemoryError: if the device has too little memory, with a note on what helps.
     """
     tokenizer, text_encoder, unet, vae, own_scheduler = components
     scheduler = own_scheduler if scheduler is None else scheduler

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sdhelpers.device import execution_device
 from sdhelpers.tokens import find_lost_words as find_lost_words
 from sdhelpers.tokens import token_table as token_table
 from sdhelpers.tokens import unknown_words as unknown_words
@@ -102,7 +103,7 @@ def encode_text(
         ValueError: as `as_prompts`.
     """
     input_ids = tokenize_prompt(tokenizer, prompt)
-    return text_encoder(input_ids.to(text_encoder.device)).last_hidden_state
+    return text_encoder(input_ids.to(execution_device(text_encoder))).last_hidden_state
 
 
 def encode_prompt(

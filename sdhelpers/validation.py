@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sdhelpers.device import execution_device
+
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin, UNet2DConditionModel
 
@@ -103,12 +105,18 @@ def check_text_embeddings(
 
 
 def check_place(name: str, tensor: torch.Tensor, unet: "UNet2DConditionModel") -> None:
-    """Raise a ValueError unless a tensor has the UNet's dtype and device."""
-    if (tensor.dtype, tensor.device) != (unet.dtype, unet.device):
+    """Raise a ValueError unless a tensor has the UNet's dtype, and the device it computes on."""
+    device = execution_device(unet)
+    if tensor.dtype != unet.dtype or not _is_same_device(tensor.device, device):
         raise ValueError(
             f"{name} are {tensor.dtype} on {tensor.device}, the UNet is {unet.dtype} on "
-            f"{unet.device}: use {name}.to(device=unet.device, dtype=unet.dtype)."
+            f"{device}: use {name}.to(device={str(device)!r}, dtype=unet.dtype)."
         )
+
+
+def _is_same_device(one: torch.device, other: torch.device) -> bool:
+    """Compare devices; "cuda" means the first of them, "cuda:0"."""
+    return (one.type, one.index or 0) == (other.type, other.index or 0)
 
 
 def check_finite(prev_sample: torch.Tensor, index: int, timestep: float) -> None:

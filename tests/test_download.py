@@ -1,0 +1,367 @@
+"""Models from a hub: the real client against a local server that fails in every way we know of."""
+
+import errno
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+import torch
+from huggingface_hub import constants
+from huggingface_hub.utils import close_session
+
+from sdhelpers import generate, load_components
+from sdhelpers.download import fetch_model
+from sdhelpers.hub_errors import ModelError
+from sdhelpers.model_folder import find_model_problems
+from tests.local_hub import COMMIT, LocalHub, serve_hub
+from tests.v1_shaped import make_v1_shaped
+
+MODEL = "CompVis/stable-diffusion-v1-4"
+VAE = "vae/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_v1_shaped(tmp_path_factory.mktemp("models") / "v1-shaped")
+
+
+@pytest.fixture
+def hub(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> Iterator[LocalHub]:
+    with serve_hub({MODEL: folder, "someone/else": folder}) as hub:
+        point_at(hub.url, monkeypatch)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("time.sleep", lambda seconds: None)  # between the client's tries
+        close_session()  # or it would go on being offline
+        yield hub
+        close_session()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    return cache
+
+
+def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do what HF_ENDPOINT does, which the client reads when it is imported."""
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
+def contents(requests: list[str]) -> list[str]:
+    """List the files of which the content was sent."""
+    return [request for request in requests if request.startswith("GET") and "/resolve/" in request]
+
+
+def leftovers(cache: Path) -> list[Path]:
+    """List what a download that broke off left half-written."""
+    return [path for path in cache.rglob("*") if path.name.endswith(".incomplete")]
+
+
+def test_what_is_fetched_is_the_model(
+    hub: LocalHub, folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    fetched = fetch_model(MODEL)
+    assert find_model_problems(fetched) == []
+    for path in sorted(one for one in fetched.rglob("*") if one.is_file()):
+        assert path.read_bytes() == (folder / path.relative_to(fetched)).read_bytes()
+    names = {path.relative_to(fetched).as_posix() for path in fetched.rglob("*.*")}
+    assert {VAE, "tokenizer/merges.txt", "scheduler/scheduler_config.json"} <= names
+    assert not any("fp16" in name for name in names)
+    said = capsys.readouterr().out
+    assert f"Fetching {MODEL} (revision main), once:" in said
+    assert re.search(r"unet +9\.3 MB", said)
+    assert "licence: CreativeML OpenRAIL-M" in said
+    assert f"into {constants.HF_HUB_CACHE}" in said
+
+
+def test_a_second_start_asks_nobody(hub: LocalHub, capsys: pytest.CaptureFixture) -> None:
+    first = fetch_model(MODEL)
+    assert contents(hub.requests)
+    capsys.readouterr()
+    hub.requests.clear()
+    assert fetch_model(MODEL) == first
+    assert hub.requests == []
+    assert capsys.readouterr().out == ""
+
+
+def test_the_parts_that_are_needed_and_no_others(hub: LocalHub) -> None:
+    fetched = fetch_model(MODEL, ["vae"])
+    assert [path.name for path in fetched.rglob("*.safetensors")] == [Path(VAE).name]
+    assert (fetched / "unet" / "config.json").is_file()
+    hub.requests.clear()
+    assert fetch_model(MODEL, ["tokenizer"]) == fetched
+    assert hub.requests == []
+    fetch_model(MODEL, ["vae", "unet"])
+    assert [request.rpartition("/")[2] for request in contents(hub.requests)] == [Path(VAE).name]
+    assert "/unet/" in contents(hub.requests)[0]
+
+
+def test_half_the_download_computes_in_single_precision(hub: LocalHub, folder: Path) -> None:
+    half = load_components(MODEL, device="cpu", variant="fp16")
+    assert not [request for request in contents(hub.requests) if "model.safetensors" in request]
+    full = load_components(folder, device="cpu")
+    for name, weights in half.unet.state_dict().items():
+        assert weights.dtype == torch.float32
+        assert torch.equal(weights, full.unet.state_dict()[name].half().float())
+    hub.requests.clear()
+    load_components(MODEL, device="cpu")  # what is there will do
+    assert hub.requests == []
+
+
+def test_a_model_from_the_hub_paints_as_from_its_folder(hub: LocalHub, folder: Path) -> None:
+    options = {"num_inference_steps": 1, "height": 64, "width": 64, "show_progress": False}
+    ours, same = (
+        generate(load_components(model, device="cpu"), "a castle", **options)[0]
+        for model in (MODEL, folder)
+    )
+    assert ours.tobytes() == same.tobytes()
+
+
+# For each: what fails (pattern and how), what the message says.
+FAILURES = {
+    "rate limit": (
+        r"/api/models/",
+        {"status": 429, "headers": {"Retry-After": "30"}},
+        r"too many requests.*\n.*in 30 seconds",
+    ),
+    "hub down": (r"/api/models/", {"status": 503}, r"has trouble \(503\).*\n.*later"),
+    "gated": (
+        r"/api/models/",
+        {"status": 403, "headers": {"X-Error-Code": "GatedRepo"}},
+        r"gated.*\n.*accept the terms.*hf auth login",
+    ),
+    "refused": (r"/api/models/", {"status": 403}, r"refuses \(403\).*\n.*token"),
+    "name gone": (
+        r"/api/models/",
+        {"status": 401, "headers": {"X-Error-Code": "RepoNotFound"}},
+        r"no model of this name.*\n.*bk-sdm-tiny",
+    ),
+    "file gone": (
+        VAE,
+        {"status": 404, "headers": {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}},
+        r"a file is no longer there",
+    ),
+    "file refused by a hub in trouble": (VAE, {"status": 500, "times": 99}, r"has trouble \(500\)"),
+    "changed on the way": (VAE, {"flips": True}, r"arrived damaged \(its checksum is wrong\)"),
+    "half a file": (VAE, {"truncates": True}, r"broke off: Consistency check failed"),
+    "dropped again and again": (VAE, {"cut_after": 10_000, "times": 9}, r"broke off"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_says_what_to_do_and_the_next_try_succeeds(
+    hub: LocalHub, cache: Path, name: str
+) -> None:
+    pattern, how, message = FAILURES[name]
+    hub.fail(pattern, **how)
+    with pytest.raises(ModelError, match=message) as caught:
+        fetch_model(MODEL, ["vae"])
+    text = str(caught.value)
+    assert MODEL in text
+    assert "What to do: " in text
+    assert leftovers(cache) == []
+    hub.failures.clear()
+    assert find_model_problems(fetch_model(MODEL, ["vae"]), ["vae"]) == []
+
+
+def test_a_dropped_connection_goes_on_where_it_was(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 16)  # our files are small
+    hub.fail(VAE, cut_after=1_000_000)
+    fetched = fetch_model(MODEL, ["vae"])
+    assert find_model_problems(fetched, ["vae"]) == []
+    first, second = (request for request in contents(hub.requests) if VAE in request)
+    assert " from " not in first
+    assert int(second.rpartition(" from ")[2]) > 0
+
+
+def test_after_a_failure_whole_files_are_not_fetched_again(hub: LocalHub) -> None:
+    hub.fail(VAE, status=500, times=99)
+    with pytest.raises(ModelError):
+        fetch_model(MODEL, ["unet", "vae"])
+    hub.failures.clear()
+    hub.requests.clear()
+    fetch_model(MODEL, ["unet", "vae"])
+    assert [request.rpartition("/resolve/")[2] for request in contents(hub.requests)] == [
+        f"{COMMIT}/{VAE}"
+    ]
+
+
+def test_the_built_in_model_works_when_the_hub_does_not(hub: LocalHub) -> None:
+    hub.fail("", status=503, times=99)
+    with pytest.raises(ModelError, match=r"built-in model needs no network: load_components\(\)"):
+        load_components(MODEL, device="cpu")
+    assert load_components(device="cpu").unet is not None
+
+
+def test_no_network(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    point_at("http://127.0.0.1:9", monkeypatch)  # nobody listens there
+    with pytest.raises(ModelError, match=r"no way to the hub from here.*\n.*proxy"):
+        fetch_model(MODEL)
+
+
+def test_offline_and_not_in_the_cache(cache: Path) -> None:
+    with pytest.raises(ModelError, match=r"HF_HUB_OFFLINE forbids.*\n.*unset HF_HUB_OFFLINE"):
+        fetch_model("sdhelpers-tests/no-such-model")
+    with pytest.raises(OSError, match="can't be had now"):
+        load_components("sdhelpers-tests/no-such-model")
+
+
+def test_offline_with_a_cache(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = fetch_model(MODEL)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    close_session()
+    assert fetch_model(MODEL) == fetched
+
+
+@pytest.mark.parametrize("revision", ["v9", "refs/pr/1"])
+def test_no_such_revision(hub: LocalHub, revision: str) -> None:
+    with pytest.raises(ModelError, match=rf"no revision '{revision}'.*\n.*leave revision out"):
+        fetch_model(MODEL, revision=revision)
+
+
+def test_a_commit_as_revision(hub: LocalHub) -> None:
+    fetched = fetch_model(MODEL, ["vae"], revision=COMMIT)
+    hub.requests.clear()
+    assert fetch_model(MODEL, ["vae"], revision=COMMIT) == fetched
+    assert hub.requests == []
+
+
+def test_no_such_variant(hub: LocalHub, folder: Path, tmp_path: Path) -> None:
+    full_only = tmp_path / "full"
+    shutil.copytree(folder, full_only, ignore=shutil.ignore_patterns("*.fp16.*"))
+    hub.repositories["full/only"] = full_only
+    with pytest.raises(
+        ModelError, match=r"no weights in the variant 'fp16'.*\n.*leave variant out"
+    ):
+        load_components("full/only", device="cpu", variant="fp16")
+    # Where half precision was our own idea, the full weights do.
+    components = load_components("full/only", device="cpu", dtype=torch.float16)
+    assert components.unet.dtype == torch.float16
+
+
+def test_only_pickles_are_refused(hub: LocalHub, folder: Path, tmp_path: Path) -> None:
+    pickled = tmp_path / "pickled"
+    shutil.copytree(folder, pickled, ignore=shutil.ignore_patterns("*.safetensors"))
+    (pickled / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    hub.repositories["old/pickles"] = pickled
+    with pytest.raises(ModelError, match=r"refused.*only pickles.*code its author"):
+        fetch_model("old/pickles", ["unet"])
+    assert contents(hub.requests) == []
+
+
+def test_a_disk_without_room(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")._replace(free=120_000_000)
+    monkeypatch.setattr("sdhelpers.download.shutil.disk_usage", lambda folder: usage)
+    with pytest.raises(ModelError, match=r"no room.*120.0 MB are free.*\n.*HF_HOME.*fp16"):
+        fetch_model(MODEL)
+    assert contents(hub.requests) == []
+
+
+_LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+from sdhelpers.download import fetch_model
+try:
+    fetch_model("CompVis/stable-diffusion-v1-4", ["vae"])
+except OSError as error:
+    print(type(error).__name__, error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print("then", fetch_model("CompVis/stable-diffusion-v1-4", ["vae"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes")
+def test_a_disk_that_fills_up_on_the_way(hub: LocalHub, tmp_path: Path) -> None:
+    """In a process of its own, with the environment that a user would set: a limit stands in
+    for the disk's end.
+    """
+    environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+    environment |= {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "ModelError" in done.stdout
+    assert "the disk is full" in done.stdout
+    assert leftovers(tmp_path) == []
+    assert Path(done.stdout.rpartition("then ")[2].strip()).is_relative_to(tmp_path)
+
+
+def test_a_cache_that_may_not_be_written(hub: LocalHub, cache: Path) -> None:
+    cache.mkdir()
+    cache.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        if os.access(cache, os.W_OK):
+            pytest.skip("this user may write anywhere")
+        with pytest.raises(ModelError, match=r"no right to write.*\n.*HF_HOME"):
+            fetch_model(MODEL, ["vae"])
+    finally:
+        cache.chmod(stat.S_IRWXU)
+    assert fetch_model(MODEL, ["vae"])
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EACCES, "no right to write"),
+        (errno.EROFS, "no right to write"),
+        (errno.ENOSPC, "the disk is full"),
+    ],
+)
+def test_what_the_disk_says(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch, number: int, message: str
+) -> None:
+    """The system's own errors, wherever they come up in the client."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("huggingface_hub.file_download.http_get", refuse)
+        with pytest.raises(ModelError, match=message):
+            fetch_model(MODEL, ["vae"])
+    assert fetch_model(MODEL, ["vae"])
+
+
+@pytest.mark.parametrize("error", [httpx2.ReadTimeout, httpx2.ConnectTimeout])
+def test_a_network_that_hangs(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def hang(*args: object, **kwargs: object) -> None:
+        raise error("timed out")
+
+    monkeypatch.setattr("sdhelpers.download._ask", hang)
+    with pytest.raises(ModelError, match="no way to the hub"):
+        fetch_model(MODEL)
+
+
+@pytest.mark.parametrize(
+    ("parts", "variant", "message"),
+    [
+        ("vae", None, "parts must be some of"),
+        (["vae", "brain"], None, "parts must be some of"),
+        (["vae"], "fp8", "variant must be None or 'fp16'"),
+    ],
+)
+def test_arguments_that_do_not_fit(parts: object, variant: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fetch_model(MODEL, parts, variant=variant)
