@@ -4,6 +4,8 @@ On torch's meta device tensors have shapes and no numbers, so even the largest n
 memory nor time.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,14 +27,19 @@ class Networks(NamedTuple):
     vae: "AutoencoderKL"
 
 
-def make_networks(folder: str | Path, device: torch.device | str = "meta") -> Networks:
+def make_networks(
+    folder: str | Path,
+    device: torch.device | str = "meta",
+    dtype: torch.dtype = torch.float32,
+) -> Networks:
     """Build the networks that a folder's configs describe, in evaluation mode.
 
     Args:
         folder: in the standard layout, such as `TINY_SD` or `SD_V1_CONFIGS`; weights in it are
             not read.
-        device: "meta": shapes only. Anything else: random weights there, float32, from torch's
-            global generator.
+        device: "meta": shapes only. Anything else: random weights there, from torch's global
+            generator.
+        dtype: of the weights.
 
     Raises:
         OSError: if a config is missing.
@@ -45,12 +52,23 @@ def make_networks(folder: str | Path, device: torch.device | str = "meta") -> Ne
         "unet": UNet2DConditionModel.load_config(folder, subfolder="unet"),
         "vae": AutoencoderKL.load_config(folder, subfolder="vae"),
     }
-    with torch.device(device):
+    with torch.device(device), _default_dtype(dtype):
         return Networks(
             CLIPTextModel(configs["text_encoder"]).eval(),
             UNet2DConditionModel.from_config(configs["unet"]).eval(),
             AutoencoderKL.from_config(configs["vae"]).eval(),
         )
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Make new tensors in a precision, for the length of the block."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def count_parameters(network: torch.nn.Module) -> int:

@@ -51,7 +51,7 @@ def test_tiles_of_a_large_picture_are_near_the_whole(components: Components) -> 
 
 
 def test_offloading_is_for_gpus() -> None:
-    with pytest.raises(ValueError, match="the device is 'cpu'. Leave it out"):
+    with pytest.raises(ValueError, match=r"the device is 'cpu'. Leave it out"):
         load_components(device="cpu", cpu_offload=True)
 
 
@@ -74,7 +74,7 @@ def test_tensors_go_where_an_offloaded_part_computes() -> None:
     assert offloaded.unet.device == torch.device("cpu")
     assert execution_device(offloaded.unet) == torch.device("meta")
     check_place("latents", torch.empty(1, device="meta"), offloaded.unet)
-    with pytest.raises(ValueError, match="the UNet is torch.float32 on meta"):
+    with pytest.raises(ValueError, match=r"the UNet is torch.float32 on meta"):
         check_place("latents", torch.empty(1), offloaded.unet)
 
 
@@ -91,7 +91,7 @@ def test_a_gpu_without_its_number_is_the_first(components: Components) -> None:
 
     check_place("latents", OnGpu(), Network())
     OnGpu.device = torch.device("cuda:1")
-    with pytest.raises(ValueError, match="on cuda:1, the UNet is torch.float32 on cuda"):
+    with pytest.raises(ValueError, match=r"on cuda:1, the UNet is torch.float32 on cuda"):
         check_place("latents", OnGpu(), Network())
 
 
