@@ -117,16 +117,17 @@ def _load_parts(folder: Path, dtype: torch.dtype, variant: str | None) -> Compon
     # diffusers says `dtype` since 0.40, `torch_dtype` before.
     is_new = Version(diffusers.__version__) >= Version("0.40")
     classes = {"text_encoder": CLIPTextModel, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
-    networks = {
-        part: network_class.from_pretrained(
+    networks = {}
+    for part, network_class in classes.items():
+        networks[part], found = network_class.from_pretrained(
             str(folder),
             subfolder=part,
             use_safetensors=True,
             variant=find_variant(folder / part, part, variant),
+            output_loading_info=True,
             **{"dtype" if is_new or part == "text_encoder" else "torch_dtype": dtype},
         )
-        for part, network_class in classes.items()
-    }
+        _check_complete(folder, part, found)
     # Any class reads the file; the class that the file names is then made.
     scheduler_config = PNDMScheduler.load_config(folder, subfolder="scheduler")
     class_name = scheduler_config.get("_class_name")
@@ -142,6 +143,17 @@ def _load_parts(folder: Path, dtype: torch.dtype, variant: str | None) -> Compon
         **networks,
         scheduler=scheduler_class.from_config(scheduler_config),
     )
+
+
+def _check_complete(folder: Path, part: str, found: dict) -> None:
+    """Raise a ValueError if weights are missing, which would be random numbers otherwise."""
+    missing = sorted(found["missing_keys"]) + sorted(map(str, found["mismatched_keys"]))
+    if missing:
+        raise ValueError(
+            f"The {part} in {folder} lacks {len(missing)} of its weights, {missing[0]} first: they "
+            "would be random numbers. The file belongs to another class or another version of "
+            "the libraries; take the model from its own page again."
+        )
 
 
 def _find_folder(model: str | Path, variant: str | None = None) -> Path | None:

@@ -28,13 +28,16 @@ SCHEDULERS: dict[str, type] = {
 }
 
 
-def make_scheduler(name: str, config: "Mapping") -> "SchedulerMixin":
+def make_scheduler(name: str, config: "Mapping", **changes: object) -> "SchedulerMixin":
     """Make a scheduler by name that keeps the betas of a model's own.
 
     Args:
         name: a key of `SCHEDULERS`.
         config: of the model's own scheduler (`scheduler.config`); what the new class does not
-            know is ignored, as in the pipeline's recipe `SomeScheduler.from_config(config)`.
+            know is ignored, as in the pipeline's recipe `SomeScheduler.from_config(config)`. What
+            the model's file leaves open, each class fills in its own way: with v1-4's, PNDM and
+            DDIM space their timesteps "leading", Euler and K-LMS "linspace".
+        changes: entries of the config that shall be different, such as timestep_spacing.
 
     Returns:
         A new scheduler, without a plan until `set_timesteps` is called.
@@ -44,7 +47,7 @@ def make_scheduler(name: str, config: "Mapping") -> "SchedulerMixin":
     """
     if name not in SCHEDULERS:
         raise ValueError(f"Unknown scheduler {name!r}. Known are: {', '.join(SCHEDULERS)}.")
-    return SCHEDULERS[name].from_config(config)
+    return SCHEDULERS[name].from_config(config, **changes)
 
 
 def make_plan(

@@ -14,6 +14,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from sdhelpers import TINY_SD, generate, load_components, pick_device, pick_dtype
@@ -191,6 +192,26 @@ def test_a_file_that_is_not_safetensors(folder: Path, header: bytes) -> None:
     replace(path, len(header).to_bytes(8, "little") + header + bytes(100))
     with pytest.raises(ValueError, match="its header is not that of a safetensors file"):
         load_components(folder)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_missing_weights_are_not_made_up(folder: Path, weights: str) -> None:
+    path = folder / f"{weights}.safetensors"
+    tensors = load_file(path)
+    lost = sorted(name for name in tensors if name.endswith("weight"))[-1]
+    del tensors[lost]
+    path.unlink()
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="lacks 1 of its weights"):
+        load_components(folder)
+
+
+def test_the_text_encoders_weights_are_named_as_old_transformers_wants() -> None:
+    """Before 5.6 it reads no other names, and says nothing."""
+    with safe_open(TINY_SD / "text_encoder" / "model.safetensors", "pt") as tensors:
+        names = list(tensors.keys())
+    assert names
+    assert all(name.startswith("text_model.") for name in names)
 
 
 def test_weights_in_shards(folder: Path) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from sdhelpers.architecture import SD_V1_CONFIGS, make_networks
 from sdhelpers.model_folder import TINY_SD
+from training.export import name_as_clip_did
 
 WEIGHTS = {
     "text_encoder": "model",
@@ -57,6 +58,8 @@ def make_v1_shaped(folder: Path, sample_size: int = 64, has_variant: bool = True
         networks = make_networks(folder, device="cpu")
     for part, network in networks._asdict().items():
         network.save_pretrained(folder / part)  # rewrites the config, too, in today's form
+        if part == "text_encoder":
+            name_as_clip_did(folder / part / "model.safetensors")
         if has_variant:
             write_variant(folder / part / f"{WEIGHTS[part]}.safetensors")
     write_tokenizer(folder / "tokenizer")

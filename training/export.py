@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
 from training.cache_latents import load_tokenizer
@@ -36,6 +37,20 @@ def export(folder: Path, out: Path) -> None:
     config = json.loads(config_path.read_text())
     config["dtype"] = "float32"
     config_path.write_text(json.dumps(config, indent=2) + "\n")
+    name_as_clip_did(out / "text_encoder" / "model.safetensors")
+
+
+def name_as_clip_did(weights: Path) -> None:
+    """Let the names of a text encoder's weights begin with "text_model.", as in Stable Diffusion.
+
+    transformers since 5.6 writes them without and reads both; before, it reads only these, and
+    fills what it doesn't find with random numbers.
+    """
+    prefix = "text_model."
+    named = load_file(weights)
+    longer = {prefix + name.removeprefix(prefix): tensor for name, tensor in named.items()}
+    save_file(longer, weights, metadata={"format": "pt"})
+    weights.chmod(0o644)
 
 
 def compressed_megabytes(folder: Path | str) -> float:
