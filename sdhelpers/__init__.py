@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sdhelpers.checkup import doctor as doctor
     from sdhelpers.components import TINY_SD as TINY_SD
     from sdhelpers.components import Components as Components
+    from sdhelpers.components import find_model as find_model
     from sdhelpers.components import load_components as load_components
     from sdhelpers.device import pick_device as pick_device
     from sdhelpers.device import pick_dtype as pick_dtype
@@ -26,6 +27,7 @@ _HOMES = {
     "TINY_SD": "components",
     "denoise": "sampling",
     "doctor": "checkup",
+    "find_model": "components",
     "generate": "sampling",
     "load_components": "components",
     "pick_device": "device",

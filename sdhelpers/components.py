@@ -1,7 +1,7 @@
 """Which model, and its five parts, loaded. `pick_device` and `doctor` can be had here, too."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -78,9 +78,12 @@ def load_components(
     dtype = pick_dtype(device) if dtype is None else dtype
     check_dtype(device, dtype)
     wanted = HALF if variant is None and dtype == torch.float16 else variant
-    folder = _find_folder(model, wanted)
-    if folder is None:
-        folder = _fetch(model, variant, wanted, revision)
+    try:
+        folder = find_model(model, variant=wanted, revision=revision)
+    except MissingVariantError:
+        if variant is not None:
+            raise
+        folder = find_model(model, revision=revision)  # half precision was only our idea
     with explained_memory_errors():
         with _hidden_progress_bars():
             parts = _load_parts(folder, dtype, wanted)
@@ -96,16 +99,6 @@ def load_components(
         cpu_offload=cpu_offload,
     )
     return parts
-
-
-def _fetch(model: str, variant: str | None, wanted: str | None, revision: str | None) -> Path:
-    """Fetch a model; where half precision was our own idea, the full weights will do."""
-    try:
-        return fetch_model(model, variant=wanted, revision=revision)
-    except MissingVariantError:
-        if variant is not None:
-            raise
-        return fetch_model(model, variant=None, revision=revision)
 
 
 def _load_parts(folder: Path, dtype: torch.dtype, variant: str | None) -> Components:
@@ -156,14 +149,32 @@ def _check_complete(folder: Path, part: str, found: dict) -> None:
         )
 
 
-def _find_folder(model: str | Path, variant: str | None = None) -> Path | None:
-    """Give the folder that a model names, checked; None if it is a hub id instead."""
+def find_model(
+    model: str | Path = TINY_SD,
+    parts: Sequence[str] = PARTS,
+    *,
+    variant: str | None = None,
+    revision: str | None = None,
+) -> Path:
+    """Give the folder of a model, looked over; one on the hub is fetched first.
+
+    Args:
+        model: a folder in the standard layout, or an id on the Hugging Face hub.
+        parts: those whose weights are needed; others are neither fetched nor looked at.
+        variant: as for `download.fetch_model`; so for revision.
+        revision: of a model on the hub.
+
+    Raises:
+        ValueError: if the folder lacks a file or one is truncated (all are named), or if the model
+            is neither a folder nor an id.
+        ModelError: if it can't be fetched.
+    """
     if not isinstance(model, str | Path) or not str(model):
         raise ValueError(f"model must be a folder or the id of a model, got {model!r}.")
     folder = Path(model).expanduser()
     if not folder.exists() and isinstance(model, str) and _HUB_ID.fullmatch(model):
-        return None
-    problems = find_model_problems(folder, variant=variant)
+        return fetch_model(model, parts, variant=variant, revision=revision)
+    problems = find_model_problems(folder, parts, variant)
     if problems:
         raise ValueError(
             f"The model {str(model)!r} cannot be loaded.\n  "

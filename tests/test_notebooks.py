@@ -65,7 +65,7 @@ def markdown(path: Path) -> str:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.name[:2] for path in NOTEBOOKS] == [f"0{number}" for number in range(9)]
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"0{number}" for number in range(10)]
     assert len(ROOMS) == 7
 
 
@@ -108,7 +108,8 @@ def test_prose_and_code_are_in_balance(path: Path) -> None:
 def test_nothing_forbidden(path: Path) -> None:
     texts = [markdown(path)]
     for cell in code_cells(path):
-        for pattern, advice in FORBIDDEN_CODE.items():
+        is_quoted = path.name.startswith("09") and cell.source.startswith("# 2022\n")
+        for pattern, advice in () if is_quoted else FORBIDDEN_CODE.items():
             assert not re.search(pattern, cell.source, re.M), f"{pattern} in a cell: {advice}"
         texts.append(cell.source)
         for output in cell.outputs:
