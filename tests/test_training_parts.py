@@ -163,13 +163,14 @@ def test_the_vaes_losses_agree_with_plain_formulas_and_the_library():
     ours, true = torch.rand(2, 2, 3, 6, 6, generator=generator)
     moments = torch.randn(2, 8, 2, 2, generator=generator)
     mean, logvar = moments.chunk(2, dim=1)
-    l1, gradient, kl = vae_losses(ours, true, mean, logvar)
+    losses = vae_losses(ours, true, mean, logvar)
     a, b = ours.numpy(), true.numpy()
-    assert l1.item() == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
+    assert losses["l1"].item() == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
+    assert losses["squared"].item() == pytest.approx(((a - b) ** 2).mean(), rel=1e-5)
     steps = [np.abs(np.diff(a, axis=axis) - np.diff(b, axis=axis)).mean() for axis in (2, 3)]
-    assert gradient.item() == pytest.approx(sum(steps), rel=1e-5)
+    assert losses["gradient"].item() == pytest.approx(sum(steps), rel=1e-5)
     library = DiagonalGaussianDistribution(moments).kl().mean().item() / mean[0].numel()
-    assert kl.item() == pytest.approx(library, rel=1e-5)
+    assert losses["kl"].item() == pytest.approx(library, rel=1e-5)
 
 
 def test_psnr_of_a_known_error():

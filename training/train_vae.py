@@ -84,13 +84,14 @@ def vae_losses(
     pixel_values: torch.Tensor,
     mean: torch.Tensor,
     logvar: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the three parts of the VAE's loss.
+) -> dict[str, torch.Tensor]:
+    """Return the parts of the VAE's loss.
 
     Returns:
-        (l1, gradient, kl): mean absolute error of the pixels, that of the differences between
-        neighbours (both directions added), and the mean KL divergence of one latent from a
-        standard normal, 0.5 * (mean^2 + variance - 1 - log variance), in nats.
+        "l1" and "squared": mean absolute and mean squared error of the pixels. "gradient": mean
+        absolute error of the differences between neighbours, both directions added. "kl": mean KL
+        divergence of one latent from a standard normal, 0.5 * (mean^2 + variance - 1 - log
+        variance), in nats.
     """
     l1 = functional.l1_loss(reconstruction, pixel_values)
     pairs = zip(
@@ -98,7 +99,8 @@ def vae_losses(
     )
     gradient = sum(functional.l1_loss(ours, true) for ours, true in pairs)
     kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-    return l1, gradient, kl
+    squared = functional.mse_loss(reconstruction, pixel_values)
+    return {"l1": l1, "squared": squared, "gradient": gradient, "kl": kl}
 
 
 def draw_pixel_values(
@@ -142,9 +144,14 @@ def make_compute_loss(
         noise = torch.randn(shape, generator=generator).to(accelerator.device)
         pixel_values = pixel_values.to(accelerator.device)
         reconstruction, mean, logvar = model(pixel_values, noise)
-        l1, gradient, kl = vae_losses(reconstruction.float(), pixel_values, mean, logvar)
-        loss = l1 + settings.gradient_weight * gradient + settings.kl_weight * kl
-        return loss, {"l1": l1.item(), "gradient": gradient.item(), "kl": kl.item()}
+        losses = vae_losses(reconstruction.float(), pixel_values, mean, logvar)
+        loss = (
+            losses["l1"]
+            + settings.squared_weight * losses["squared"]
+            + settings.gradient_weight * losses["gradient"]
+            + settings.kl_weight * losses["kl"]
+        )
+        return loss, {name: value.item() for name, value in losses.items()}
 
     return compute_loss
 
