@@ -18,6 +18,7 @@ from sdhelpers.latents import (
     latents_to_rgb,
     make_generator,
 )
+from sdhelpers.memory import explained_memory_errors
 from sdhelpers.noise import picture_size
 from sdhelpers.playground_state import Settings, encode_painting
 from sdhelpers.png import encode_png
@@ -115,7 +116,13 @@ class Painter:
 
         Raises:
             FloatingPointError: at the step that makes latents NaN or infinite.
+            torch.OutOfMemoryError: with a note on what helps.
         """
+        with explained_memory_errors():
+            yield from self._walk(request)
+
+    def _walk(self, request: Request) -> Iterator[Progress | Painting]:
+        """Do it."""
         started = time.perf_counter()
         settings, (_, _, unet, vae, own_scheduler) = request.settings, self.components
         if self._preview is None:

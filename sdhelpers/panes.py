@@ -65,6 +65,7 @@ def make_row(*panes: ipywidgets.Widget) -> ipywidgets.Box:
 
 
 def describe_error(error: BaseException) -> str:
-    """Write an error as HTML, in bold; whatever looks like HTML in it stays text."""
-    text = html.escape(f"{type(error).__name__}: {error}")
+    """Write an error and its notes as HTML, bold; whatever looks like HTML in it stays text."""
+    lines = [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]
+    text = "<br>".join(map(html.escape, lines))
     return f'<div style="line-height: 1.3"><b>{text}</b></div>'

@@ -136,7 +136,6 @@ def _walk(
         latents = prev_sample
 
 
-@explained_memory_errors()
 def generate(
     components: "Components",
     prompt: str | Sequence[str],
@@ -200,20 +199,23 @@ def generate(
     else:
         latents = match_latents(unet, vae, latents, **size)
 
-    text_embeddings = _encode(tokenizer, text_encoder, prompts, negative_prompts, guidance_scale)
-    text_embeddings = text_embeddings.repeat_interleave(num_images_per_prompt, dim=0)
-    steps = denoise(
-        unet,
-        scheduler,
-        latents,
-        text_embeddings.to(latents),
-        num_inference_steps=num_inference_steps,
-        guidance_scale=guidance_scale,
-        generator=generator,
-    )
-    for step in tqdm(steps, total=num_turns, disable=not show_progress):
-        latents = step.prev_sample
-    return tensor_to_images(decode_latents(vae, latents))
+    with explained_memory_errors():
+        text_embeddings = _encode(
+            tokenizer, text_encoder, prompts, negative_prompts, guidance_scale
+        )
+        text_embeddings = text_embeddings.repeat_interleave(num_images_per_prompt, dim=0)
+        steps = denoise(
+            unet,
+            scheduler,
+            latents,
+            text_embeddings.to(latents),
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            generator=generator,
+        )
+        for step in tqdm(steps, total=num_turns, disable=not show_progress):
+            latents = step.prev_sample
+        return tensor_to_images(decode_latents(vae, latents))
 
 
 def _encode(

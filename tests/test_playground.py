@@ -271,6 +271,16 @@ def test_a_failing_model_shows_its_error_and_the_widget_works_again(
     assert pixels(play) == paint_with_generate(fake, play)
 
 
+def test_a_full_memory_is_reported_with_what_helps(fake: Components, make: Callable) -> None:
+    play = make()
+    fake.unet.error = torch.OutOfMemoryError("CUDA out of memory.")
+    play.controls["seed"].value = 1
+    assert play.wait(PATIENCE)
+    assert (
+        "CUDA out of memory.<br>What helps, in this order: (1) half precision" in play.error.value
+    )
+
+
 def test_a_model_that_overflows_is_reported(fake: Components, make: Callable) -> None:
     play = make()
     fake.unet.forward = lambda sample, *rest, **options: (sample * float("nan"),)
