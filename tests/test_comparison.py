@@ -2,6 +2,7 @@
 
 import io
 
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sdhelpers.components import Components
 from sdhelpers.settings_grid import AXES, make_settings_grid, paint_cell
 from sdhelpers.widgets import compare
 from tests.conftest import PROMPT
+from tests.old_widgets import IS_OLD
 
 QUICK = {"num_inference_steps": 2, "height": 64, "width": 64}
 XSS = "<img src=x onerror=alert(1)>"
@@ -162,7 +164,8 @@ def test_showing_it_paints_it_once(monkeypatch) -> None:
     def publish(bundle: dict, **options: object) -> None:
         published.append((bundle["text/plain"], shown.progress.value))
 
-    monkeypatch.setattr(comparison, "display", publish)
+    publisher = ipywidgets.widgets.widget if IS_OLD else comparison
+    monkeypatch.setattr(publisher, "display", publish)
     shown = compare(None, {"seed": [1, 2]}, {"guidance_scale": [1.5]}, prompt="x")
     shown._ipython_display_()
     text = "[live in a running notebook: seed 1, seed 2 by guidance scale 1.5]"

@@ -26,6 +26,7 @@ from sdhelpers.step import Step
 from sdhelpers.stored_run import measure_run, pick_picture, unit_latents
 from sdhelpers.trajectory import Frame, draw_run_curves, make_frames
 from sdhelpers.widgets import trajectory_explorer
+from tests.old_widgets import needs_pictures_beside_widgets
 from tests.runs import count_calls, make_run
 
 
@@ -243,6 +244,7 @@ def test_one_picture_of_a_batch(components, preview) -> None:
     np.testing.assert_array_equal(cells(other.latents, expected.height), expected)
 
 
+@needs_pictures_beside_widgets
 def test_pages_without_widgets_get_the_step(explorer) -> None:
     explorer.slider.value = 3
     bundle = explorer._repr_mimebundle_()

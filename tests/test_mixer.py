@@ -22,6 +22,7 @@ from sdhelpers.step import Step
 from sdhelpers.stored_run import remix_step
 from sdhelpers.trajectory import enlarge
 from sdhelpers.widgets import guidance_mixer
+from tests.old_widgets import needs_pictures_beside_widgets
 from tests.runs import count_calls, make_run
 
 SCALES = [0.0, 1.0, 2.3, 7.5, 20.0]
@@ -182,6 +183,7 @@ def test_many_moves_leave_nothing_behind(components, mixer, monkeypatch) -> None
     assert len(mixer._remembered) == mixer_module._MOST_REMEMBERED
 
 
+@needs_pictures_beside_widgets
 def test_pages_without_widgets_get_the_decoded_picture(mixer) -> None:
     bundle = mixer._repr_mimebundle_()
     assert bundle["text/plain"].startswith("[live in a running notebook: guidance scale 7.5, step")

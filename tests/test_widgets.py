@@ -9,6 +9,7 @@ from PIL import Image
 
 from sdhelpers.png import encode_png
 from sdhelpers.widgets import LivePicture, live_picture, slider
+from tests.old_widgets import needs_pictures_beside_widgets
 
 
 def gray(level: float, prompt: str = "") -> tuple[Image.Image, str]:
@@ -70,6 +71,7 @@ def test_text_stays_text() -> None:
     assert control.caption.value == "level 7 &lt;img src=x onerror=alert(1)&gt;"
 
 
+@needs_pictures_beside_widgets
 def test_pages_without_widgets_get_the_picture() -> None:
     control = live_picture(gray, level=slider([0.5, 50, 90], start=50))
     bundle = control._repr_mimebundle_()
