@@ -2,20 +2,23 @@
 
 `python -m tests.true_size ours` or `pipeline` paints two steps at 512 x 512 on the CPU in float32,
 prints the process's peak memory, and writes latents: `tests/test_true_size.py` compares them.
+`python -m tests.true_size price` times one UNet call, for notebook 09.
 """
 
 import argparse
+import os
 import resource
 
 import torch
 from diffusers import PNDMScheduler
 from transformers import CLIPTokenizer
 
-from sdhelpers import TINY_SD, denoise
+from sdhelpers import TINY_SD, denoise, load_components
 from sdhelpers.architecture import SD_V1_CONFIGS, make_networks
 from sdhelpers.components import Components
 from sdhelpers.guidance import join_embeddings
 from sdhelpers.latents import decode_latents, initial_latents, make_generator
+from sdhelpers.price import describe_price, measure_unet_call
 from sdhelpers.text import encode_prompt
 from tests.conftest import PROMPT, make_pipeline
 
@@ -67,13 +70,28 @@ def paint_with_pipeline(
     return kept["latents"], picture * 2 - 1
 
 
+def print_price(components: Components, tiny: Components) -> None:
+    """Print what one UNet call takes here, beside the tiny model's and the estimate of memory."""
+    seconds = {
+        "v1-4": measure_unet_call(components, num_calls=2),
+        "tiny": measure_unet_call(tiny, num_calls=20),
+    }
+    print(f"{torch.get_num_threads()} threads: {seconds}")
+    print(f"ratio {seconds['v1-4'] / seconds['tiny']:.0f}")
+    print(describe_price(components, 20, seconds["v1-4"]))
+
+
 def main() -> None:
-    """Paint one way."""
+    """Paint one way, or say the price."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("way", choices=["ours", "pipeline"])
-    parser.add_argument("out", help="file for the latents")
+    parser.add_argument("way", choices=["ours", "pipeline", "price"])
+    parser.add_argument("out", nargs="?", default=os.devnull, help="file for the latents")
     parser.add_argument("--steps", type=int, default=2)
     options = parser.parse_args()
+    if options.way == "price":
+        components = make_true_size()
+        print_price(components, load_components(device="cpu"))
+        return
     way = paint if options.way == "ours" else paint_with_pipeline
     latents, picture = way(make_true_size(), options.steps)
     torch.save({"latents": latents, "picture": picture.float()}, options.out)

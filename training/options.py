@@ -28,6 +28,7 @@ class RunOptions:
         num_steps, minutes: the budget; exactly one of them is given.
         precision: "no" (float32), "bf16", or "auto": bf16 where it is faster.
         use_compile: whether torch.compile translates the model first.
+        start: a model folder whose weights a new run starts from; None starts from random ones.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class RunOptions:
     minutes: float | None = None
     precision: str = "auto"
     use_compile: bool = False
+    start: Path | None = None
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +72,7 @@ def read_options(arguments: argparse.Namespace) -> RunOptions:
         arguments.minutes,
         arguments.precision,
         arguments.compile,
+        getattr(arguments, "start", None),
     )
 
 
@@ -85,6 +88,9 @@ def train_from_command_line(
     """
     parser = argparse.ArgumentParser(description=description)
     add_run_arguments(parser)
+    parser.add_argument(
+        "--start", type=Path, help="a model folder whose weights a new run starts from"
+    )
     arguments = parser.parse_args()
     train(read_settings(arguments, stage), read_options(arguments))
 

@@ -24,6 +24,7 @@ from training.options import (
 from training.run import Run
 from training.sample import save_grid
 from training.scenes import FIRST_EVALUATION_SEED, IMAGE_SIZE
+from training.start import load_vae, lower_noise, wake_silent_channels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,27 +36,34 @@ if TYPE_CHECKING:
 NUM_SHOWN = 8
 
 
+def make_vae(settings: VaeSettings) -> AutoencoderKL:
+    """Return a new autoencoder, whose latents begin with little noise."""
+    levels = len(settings.block_out_channels)
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=settings.block_out_channels,
+        latent_channels=settings.latent_channels,
+        norm_num_groups=settings.norm_num_groups,
+        sample_size=IMAGE_SIZE,
+    )
+    # The last layer before the latents gives the means, then the log variances.
+    with torch.no_grad():
+        vae.quant_conv.bias[settings.latent_channels :] += settings.initial_log_variance
+    return vae
+
+
 class Autoencoder(nn.Module):
     """The VAE as one forward pass: encode, draw, decode.
 
     Args:
         settings: `VaeSettings`.
+        vae: an AutoencoderKL to go on with; None makes a new one.
     """
 
-    def __init__(self, settings: VaeSettings) -> None:
+    def __init__(self, settings: VaeSettings, vae: AutoencoderKL | None = None) -> None:
         super().__init__()
-        levels = len(settings.block_out_channels)
-        self.vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * levels,
-            up_block_types=("UpDecoderBlock2D",) * levels,
-            block_out_channels=settings.block_out_channels,
-            latent_channels=settings.latent_channels,
-            norm_num_groups=settings.norm_num_groups,
-            sample_size=IMAGE_SIZE,
-        )
-        # The last layer before the latents gives the means, then the log variances.
-        with torch.no_grad():
-            self.vae.quant_conv.bias[settings.latent_channels :] += settings.initial_log_variance
+        self.vae = make_vae(settings) if vae is None else vae
 
     def forward(
         self, pixel_values: torch.Tensor, noise: torch.Tensor
@@ -209,9 +217,15 @@ def train_vae(settings: VaeSettings, options: RunOptions) -> None:
     """
     accelerator = make_accelerator(options.precision)
     torch.manual_seed(settings.seed)
-    run = Run(accelerator, Autoencoder(settings), settings, options, "vae")
     pictures = render_all(range(settings.num_scenes))
     held_out = render_all(range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 128))
+    vae = None
+    if options.start is not None:
+        vae = load_vae(options.start, settings)
+        lower_noise(vae, settings.initial_log_variance)
+        woken = wake_silent_channels(vae, pictures[:128])
+        accelerator.print(f"starting from {options.start}; silent channels woken: {woken}")
+    run = Run(accelerator, Autoencoder(settings, vae), settings, options, "vae")
     averaged = run.train(
         make_compute_loss(pictures, settings, accelerator),
         lambda model, path: show_reconstructions(model, held_out[:NUM_SHOWN], path),
