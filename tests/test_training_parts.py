@@ -28,6 +28,7 @@ from training.train_unet import TrainingData, draw_noisy_batch, make_compute_los
 from training.train_vae import (
     Autoencoder,
     draw_pixel_values,
+    make_vae,
     peak_signal_to_noise,
     vae_losses,
 )
@@ -149,7 +150,7 @@ def test_the_draws_of_a_step_depend_on_seed_step_and_process_only():
 def test_the_vaes_latents_are_narrow_at_first():
     """Noise of standard deviation 1 would drown the untrained means."""
     torch.manual_seed(0)
-    autoencoder = Autoencoder(SMOKE_SETTINGS["vae"])
+    autoencoder = Autoencoder(make_vae(SMOKE_SETTINGS["vae"]))
     pixel_values = torch.rand(2, 3, 64, 64) * 2 - 1
     with torch.no_grad():
         _, mean, logvar = autoencoder(pixel_values, torch.zeros(2, 4, 8, 8))

@@ -2,53 +2,62 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from diffusers import AutoencoderKL
 
 from training.data import bytes_to_pixel_values
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from training.settings import VaeSettings
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTextModel
 
 # Standard deviation of a channel's means, as a share of the liveliest channel's, below which the
 # channel carries nothing: the first model's dead one has 0.02, its others 0.6 and more.
 SILENT_SHARE = 0.1
+NetworkT = TypeVar("NetworkT", bound=torch.nn.Module)
 
 
-def load_vae(folder: Path, settings: VaeSettings) -> AutoencoderKL:
-    """Load the autoencoder of a model folder, in float32.
+def load_start(
+    network_class: type[NetworkT], folder: Path, part: str, wanted: Mapping[str, Any]
+) -> NetworkT:
+    """Load one network of a model, in float32, to train it on.
 
     Args:
-        folder: a model in the standard folders, or the folder of its VAE.
-        settings: `VaeSettings`, whose architecture must be that of the loaded one.
+        network_class: its class.
+        folder: a model in the standard folders, such as sdhelpers/tiny_sd.
+        part: "vae", "text_encoder" or "unet".
+        wanted: entries that its config must have: the stage's settings.
 
     Raises:
-        ValueError: if the folder holds no VAE, or one of another architecture.
+        ValueError: if the folder has no such part, or if it is built differently.
     """
-    path = folder / "vae" if (folder / "vae").is_dir() else folder
+    path = folder / part
     if not (path / "config.json").is_file():
-        raise ValueError(f"no VAE in {folder}: give a model folder, for example sdhelpers/tiny_sd")
-    vae = AutoencoderKL.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
-    names = ("block_out_channels", "latent_channels", "norm_num_groups")
+        raise ValueError(
+            f"{folder} has no {part} to start from; give a model folder such as sdhelpers/tiny_sd"
+        )
+    network = network_class.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
+    found = {name: getattr(network.config, name) for name in wanted}
     differing = [
-        f"{name}={getattr(vae.config, name)}".replace(" ", "").replace("[", "(").replace("]", ")")
-        for name in names
-        if tuple(_as_tuple(getattr(vae.config, name))) != _as_tuple(getattr(settings, name))
+        f"{name}={found[name]!r} (here {value!r})"
+        for name, value in wanted.items()
+        if _plain(found[name]) != _plain(value)
     ]
     if differing:
         raise ValueError(
-            f"the VAE in {folder} is built differently; start from it with "
-            f"--set {' '.join(differing)}"
+            f"the {part} in {folder} is built differently: {', '.join(differing)}; name its values "
+            "with --set to start from it"
         )
-    return vae
+    return network
 
 
-def _as_tuple(value: int | list[int] | tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
+def _plain(value: object) -> object:
+    """Let tuples and lists of the same entries be equal, as they are in a config file."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 @torch.no_grad()
@@ -60,26 +69,23 @@ def wake_silent_channels(vae: AutoencoderKL, pictures: torch.Tensor) -> list[int
 
     Args:
         vae: AutoencoderKL.
-        pictures: (N, 3, 128, 128) uint8, to see which channels are silent.
+        pictures: (N, 3, H, W) uint8, to see which channels are silent.
 
     Returns:
         The numbers of the channels.
     """
-    means = torch.cat(
-        [vae.encode(bytes_to_pixel_values(batch)).latent_dist.mean for batch in pictures.split(16)]
-    )
-    stds = means.std((0, 2, 3))
+    means = [
+        vae.encode(bytes_to_pixel_values(batch)).latent_dist.mean for batch in pictures.split(16)
+    ]
+    stds = torch.cat(means).std((0, 2, 3))
     silent = (stds < SILENT_SHARE * stds.max()).nonzero().flatten().tolist()
-    fresh_before = torch.nn.Conv2d(
-        vae.quant_conv.in_channels, vae.quant_conv.out_channels, kernel_size=1
-    )
-    fresh_after = torch.nn.Conv2d(
-        vae.post_quant_conv.in_channels, vae.post_quant_conv.out_channels, kernel_size=1
-    )
     for channel in silent:
-        vae.quant_conv.weight[channel] = fresh_before.weight[channel]
-        vae.quant_conv.bias[channel] = 0
-        vae.post_quant_conv.weight[:, channel] = fresh_after.weight[:, channel]
+        weight, bias = vae.quant_conv.weight, vae.quant_conv.bias
+        torch.nn.init.kaiming_uniform_(weight[channel : channel + 1], a=5**0.5)  # Conv2d's own
+        bias[channel] = 0
+        reader = torch.empty_like(vae.post_quant_conv.weight)
+        torch.nn.init.kaiming_uniform_(reader, a=5**0.5)
+        vae.post_quant_conv.weight[:, channel] = reader[:, channel]
     return silent
 
 
@@ -94,3 +100,24 @@ def lower_noise(vae: AutoencoderKL, log_variance: float) -> None:
     first = vae.config.latent_channels  # the means come first, then the log variances
     vae.quant_conv.weight[first:] = 0
     vae.quant_conv.bias[first:] = log_variance
+
+
+@torch.no_grad()
+def fit_vocabulary(text_encoder: CLIPTextModel, used_ids: torch.Tensor, std: float) -> int:
+    """Draw embeddings for words that are new, and drop those of words that are gone; in place.
+
+    Args:
+        text_encoder: CLIPTextModel; rows of zeros in its embedding are words it never saw.
+        used_ids: (K,) int64, the ids that occur in training.
+        std: no unit; standard deviation of new rows.
+
+    Returns:
+        How many rows are new.
+    """
+    weight = text_encoder.get_input_embeddings().weight
+    is_used = torch.zeros(len(weight), dtype=torch.bool)
+    is_used[used_ids] = True
+    is_new = is_used & (weight == 0).all(1)
+    weight[~is_used] = 0
+    weight[is_new] = torch.randn(int(is_new.sum()), weight.shape[1]) * std
+    return int(is_new.sum())

@@ -25,12 +25,31 @@ from training.options import (
     train_from_command_line,
 )
 from training.run import Run
+from training.start import fit_vocabulary, load_start
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from accelerate import Accelerator
     from transformers import CLIPTokenizer
 
     from training.settings import TextEncoderSettings
+
+
+def load_text_encoder(
+    settings: TextEncoderSettings, folder: Path, used_ids: torch.Tensor
+) -> CLIPTextModel:
+    """Return the text encoder of a model, with embeddings for the words that it doesn't know yet.
+
+    Raises:
+        ValueError: if its architecture is not that of the settings.
+    """
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    wanted = {name: getattr(settings, name) for name in names}
+    text_encoder = load_start(CLIPTextModel, folder, "text_encoder", wanted)
+    num_new = fit_vocabulary(text_encoder, used_ids, settings.embedding_std)
+    print(f"starting from {folder}; {num_new} of {len(used_ids)} tokens are new")
+    return text_encoder
 
 
 def make_text_encoder(
@@ -190,7 +209,10 @@ def train_text_encoder(settings: TextEncoderSettings, options: RunOptions) -> No
         [input_ids.unique().long(), tokenize_prompt(tokenizer, "").unique()]
     ).unique()
     torch.manual_seed(settings.seed)
-    text_encoder = make_text_encoder(settings, tokenizer, used_ids)
+    if options.start is None:
+        text_encoder = make_text_encoder(settings, tokenizer, used_ids)
+    else:
+        text_encoder = load_text_encoder(settings, options.start, used_ids)
     model = ContrastiveModel(settings, text_encoder, mean.shape[1])
     run = Run(accelerator, model, settings, options, "text_encoder")
     compute_loss = make_compute_loss(

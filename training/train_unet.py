@@ -29,6 +29,7 @@ from training.options import (
 )
 from training.run import Run
 from training.sample import make_pipeline, sample_images, save_grid
+from training.start import load_start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +91,20 @@ def make_unet(
     # Plain attention: the fused kernel's backward pass is slow on a CPU.
     unet.set_attn_processor(AttnProcessor())
     return unet
+
+
+def load_start_unet(folder: Path, like: UNet2DConditionModel) -> UNet2DConditionModel:
+    """Return the UNet of a model.
+
+    Args:
+        folder: the model's.
+        like: a new UNet, whose architecture it must have.
+
+    Raises:
+        ValueError: if it is built differently.
+    """
+    wanted = {name: value for name, value in like.config.items() if not name.startswith("_")}
+    return load_start(UNet2DConditionModel, folder, "unet", wanted)
 
 
 @torch.inference_mode()
@@ -190,6 +205,8 @@ def train_unet(settings: UnetSettings, options: RunOptions) -> None:
     vae = AutoencoderKL.from_pretrained(options.folder / "vae" / "model").to(accelerator.device)
     torch.manual_seed(settings.seed)
     unet = make_unet(settings, mean.shape[1:], text_encoder.config.hidden_size)
+    if options.start is not None:
+        unet.load_state_dict(load_start_unet(options.start, unet).state_dict())
     run = Run(accelerator, unet, settings, options, "unet")
 
     def show_samples(averaged: UNet2DConditionModel, path: Path) -> None:

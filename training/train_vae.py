@@ -24,7 +24,7 @@ from training.options import (
 from training.run import Run
 from training.sample import save_grid
 from training.scenes import FIRST_EVALUATION_SEED, IMAGE_SIZE
-from training.start import load_vae, lower_noise, wake_silent_channels
+from training.start import load_start, lower_noise, wake_silent_channels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from training.settings import VaeSettings
 
 NUM_SHOWN = 8
+NUM_LISTENED = 128  # pictures, to find channels of a started model that say nothing
 
 
 def make_vae(settings: VaeSettings) -> AutoencoderKL:
@@ -53,17 +54,31 @@ def make_vae(settings: VaeSettings) -> AutoencoderKL:
     return vae
 
 
+def load_vae(settings: VaeSettings, options: RunOptions, pictures: torch.Tensor) -> AutoencoderKL:
+    """Return the autoencoder of `options.start`, all channels speaking, with little noise.
+
+    Raises:
+        ValueError: if its architecture is not that of the settings.
+    """
+    names = ("block_out_channels", "latent_channels", "norm_num_groups")
+    wanted = {name: getattr(settings, name) for name in names}
+    vae = load_start(AutoencoderKL, options.start, "vae", wanted)
+    lower_noise(vae, settings.initial_log_variance)
+    woken = wake_silent_channels(vae, pictures[:NUM_LISTENED])
+    print(f"starting from {options.start}; channels woken: {woken or 'none'}")
+    return vae
+
+
 class Autoencoder(nn.Module):
     """The VAE as one forward pass: encode, draw, decode.
 
     Args:
-        settings: `VaeSettings`.
-        vae: an AutoencoderKL to go on with; None makes a new one.
+        vae: AutoencoderKL.
     """
 
-    def __init__(self, settings: VaeSettings, vae: AutoencoderKL | None = None) -> None:
+    def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
-        self.vae = make_vae(settings) if vae is None else vae
+        self.vae = vae
 
     def forward(
         self, pixel_values: torch.Tensor, noise: torch.Tensor
@@ -219,13 +234,8 @@ def train_vae(settings: VaeSettings, options: RunOptions) -> None:
     torch.manual_seed(settings.seed)
     pictures = render_all(range(settings.num_scenes))
     held_out = render_all(range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 128))
-    vae = None
-    if options.start is not None:
-        vae = load_vae(options.start, settings)
-        lower_noise(vae, settings.initial_log_variance)
-        woken = wake_silent_channels(vae, pictures[:128])
-        accelerator.print(f"starting from {options.start}; silent channels woken: {woken}")
-    run = Run(accelerator, Autoencoder(settings, vae), settings, options, "vae")
+    vae = make_vae(settings) if options.start is None else load_vae(settings, options, pictures)
+    run = Run(accelerator, Autoencoder(vae), settings, options, "vae")
     averaged = run.train(
         make_compute_loss(pictures, settings, accelerator),
         lambda model, path: show_reconstructions(model, held_out[:NUM_SHOWN], path),

@@ -1,0 +1,130 @@
+"""Training on from an earlier model: its weights are taken, and only what must change does."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextModel
+
+from sdhelpers import TINY_SD
+from sdhelpers.text import tokenize_prompt
+from training.cache_latents import load_tokenizer
+from training.data import bytes_to_pixel_values
+from training.options import RunOptions
+from training.settings import TextEncoderSettings, UnetSettings, VaeSettings, override
+from training.start import fit_vocabulary, load_start, lower_noise, wake_silent_channels
+from training.train_text_encoder import load_text_encoder
+from training.train_unet import load_start_unet, make_unet
+from training.train_vae import load_vae, make_vae
+
+WIDTHS = {"block_out_channels": (16, 16), "norm_num_groups": 4}
+
+
+@pytest.fixture
+def vae() -> AutoencoderKL:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return make_vae(VaeSettings(**WIDTHS)).eval()
+
+
+@pytest.fixture
+def pictures() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (4, 3, 32, 32), generator=generator, dtype=torch.uint8)
+
+
+def channel_stds(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return vae.encode(bytes_to_pixel_values(pictures)).latent_dist.mean.std((0, 2, 3))
+
+
+def silence(vae: AutoencoderKL, channel: int) -> None:
+    with torch.no_grad():
+        vae.quant_conv.weight[channel] *= 1e-3
+        vae.post_quant_conv.weight[:, channel] = 0
+
+
+def test_a_silent_channel_speaks_again_and_the_others_stay(vae, pictures) -> None:
+    silence(vae, 2)
+    before = channel_stds(vae, pictures)
+    assert before[2] < 0.01 * before.max()
+    torch.manual_seed(1)
+    assert wake_silent_channels(vae, pictures) == [2]
+    after = channel_stds(vae, pictures)
+    assert after[2] > 0.1 * after.max()
+    torch.testing.assert_close(after[[0, 1, 3]], before[[0, 1, 3]])
+    assert vae.post_quant_conv.weight[:, 2].abs().max() > 0.05
+
+
+def test_a_model_whose_channels_all_speak_stays_as_it_is(vae, pictures) -> None:
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    assert wake_silent_channels(vae, pictures) == []
+    for name, value in vae.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_the_noise_is_low_everywhere_and_the_means_stay(vae, pictures) -> None:
+    pixel_values = bytes_to_pixel_values(pictures)
+    with torch.no_grad():
+        before = vae.encode(pixel_values).latent_dist.mean
+        lower_noise(vae, -4.0)
+        after = vae.encode(pixel_values).latent_dist
+    assert torch.equal(after.logvar, torch.full_like(after.logvar, -4.0))
+    torch.testing.assert_close(after.mean, before)
+
+
+def test_the_built_in_models_dead_channel_is_found(capsys) -> None:
+    settings = override(VaeSettings(), ["norm_num_groups=16"])
+    generator = torch.Generator().manual_seed(0)
+    flat = torch.randint(0, 256, (8, 3, 1, 1), generator=generator, dtype=torch.uint8)
+    pictures = flat.expand(8, 3, 128, 128).contiguous()
+    vae = load_vae(settings, RunOptions(Path(), num_steps=1, start=TINY_SD), pictures)
+    shipped = AutoencoderKL.from_pretrained(TINY_SD, subfolder="vae", dtype=torch.float32)
+    assert "channels woken: [0]" in capsys.readouterr().out
+    assert torch.equal(vae.decoder.conv_out.weight, shipped.decoder.conv_out.weight)
+    assert not torch.equal(vae.quant_conv.weight[0], shipped.quant_conv.weight[0])
+    assert torch.equal(vae.quant_conv.weight[1:4], shipped.quant_conv.weight[1:4])
+
+
+def test_new_words_get_embeddings_and_old_ones_keep_theirs(capsys) -> None:
+    tokenizer = load_tokenizer()
+    prompts = ["a cat in the snow", "a wizard riding a llama", ""]
+    used_ids = torch.cat([tokenize_prompt(tokenizer, prompt).unique() for prompt in prompts])
+    shipped = CLIPTextModel.from_pretrained(TINY_SD, subfolder="text_encoder")
+    old = shipped.get_input_embeddings().weight
+    text_encoder = load_text_encoder(TextEncoderSettings(), TINY_SD, used_ids.unique())
+    new = text_encoder.get_input_embeddings().weight
+    is_used = torch.zeros(len(new), dtype=torch.bool)
+    is_used[used_ids] = True
+    is_known = (old != 0).any(1)
+    assert (is_used & ~is_known).sum() >= 2  # wizard, llama
+    assert torch.equal(new[is_used & is_known], old[is_used & is_known])
+    assert new[is_used & ~is_known].std().item() == pytest.approx(0.02, rel=0.2)
+    assert (new[~is_used] == 0).all()
+    assert f"{(is_used & ~is_known).sum()} of {is_used.sum()} tokens are new" in (
+        capsys.readouterr().out
+    )
+    assert fit_vocabulary(text_encoder, used_ids, 0.02) == 0
+
+
+def test_a_unet_is_taken_whole() -> None:
+    like = make_unet(UnetSettings(), (4, 16, 16), 256)
+    unet = load_start_unet(TINY_SD, like)
+    shipped = UNet2DConditionModel.from_pretrained(TINY_SD, subfolder="unet", dtype=torch.float32)
+    like.load_state_dict(unet.state_dict())
+    for name, value in shipped.state_dict().items():
+        assert torch.equal(like.state_dict()[name], value), name
+
+
+def test_another_architecture_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"norm_num_groups=16 \(here 4\); name its values with"):
+        load_start(AutoencoderKL, TINY_SD, "vae", {"norm_num_groups": 4, "latent_channels": 4})
+    narrow = make_unet(override(UnetSettings(), ["layers_per_block=2"]), (4, 16, 16), 256)
+    with pytest.raises(ValueError, match=r"layers_per_block=1 \(here 2\)"):
+        load_start_unet(TINY_SD, narrow)
+
+
+def test_a_folder_without_the_part_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no unet to start from"):
+        load_start(UNet2DConditionModel, tmp_path, "unet", {})
