@@ -29,6 +29,7 @@ from training.facts import HELD_OUT_RIDES, NEXT_TO, Facts, Thing, is_held_out
 from training.fidelity import CATEGORIES, draw_prompts, is_right, score, seen_captions
 from training.judge import SMOKE_JUDGE, Answers, Judge, JudgeSettings, ask_judge, load_judge
 from training.judge_data import batch_seeds, render_examination, training_batches
+from training.kept import Kept, fingerprint
 from training.measures import (
     frechet_distance,
     mean_pairwise_distance,
@@ -562,7 +563,7 @@ def test_renders_show_the_prompts_facts():
         assert np.array_equal(picture.permute(1, 2, 0).numpy(), expected)
 
 
-def test_the_whole_evaluation_at_toy_size(components, judge_folder, tmp_path):
+def test_the_whole_evaluation_at_toy_size(components, judge_folder, tmp_path, monkeypatch):
     settings = EvaluationSettings(
         num_prompts=2,
         num_curve_prompts=1,
@@ -576,7 +577,15 @@ def test_the_whole_evaluation_at_toy_size(components, judge_folder, tmp_path):
         num_training_scenes=50,
     )
     said = []
-    results = evaluate(components, load_judge(judge_folder)[0], settings, said.append)
+    keep = Kept(tmp_path / "unfinished.json", "a mark")
+    judge = load_judge(judge_folder)[0]
+    results = evaluate(components, judge, settings, said.append, keep)
+    with monkeypatch.context() as patch:  # killed at the very end, and started again
+        patch.setattr("training.evaluation.paint", None)
+        again = evaluate(components, judge, settings, said.append, Kept(keep.path, keep.mark))
+    seconds = {"seconds_for_one_picture": results["seconds_for_one_picture"]}
+    assert again | seconds == results
+    keep.drop()
     card = tmp_path / "README.md"
     card.write_text(f"before\n{CARD_START}\nold\n{CARD_END}\nafter\n")
     write_results(results, tmp_path / "results.json", card)
@@ -615,6 +624,26 @@ def test_the_whole_evaluation_at_toy_size(components, judge_folder, tmp_path):
         assert figure in report
     assert card.read_text() == f"before\n{CARD_START}\n\n{report}\n{CARD_END}\nafter\n"
     assert said
+
+
+def test_results_are_kept_for_the_same_models_and_settings_only(tmp_path):
+    def fail() -> None:
+        raise RuntimeError("measured again")
+
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    mark = fingerprint([model], {"num_prompts": 5})
+    path = tmp_path / "kept.json"
+    assert Kept(path, mark)("vae", lambda: {"psnr": 27.5}) == {"psnr": 27.5}
+    with pytest.raises(RuntimeError):
+        Kept(path, mark)("judge", fail)
+    assert Kept(path, mark)("vae", fail) == {"psnr": 27.5}
+    with pytest.raises(RuntimeError):
+        Kept(path, fingerprint([model], {"num_prompts": 6}))("vae", fail)
+    (model / "config.json").write_text('{"width": 3}')
+    with pytest.raises(RuntimeError):
+        Kept(path, fingerprint([model], {"num_prompts": 5}))("vae", fail)
 
 
 def test_a_card_without_its_markers_is_refused():

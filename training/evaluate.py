@@ -1,6 +1,7 @@
 """Evaluate a model: the VAE, prompt fidelity, a Fréchet distance, diversity, curves, speed.
 
-Everything comes from seeds and prompts that training never saw.
+Everything comes from seeds and prompts that training never saw. It takes hours on a CPU; killed and
+started again, it goes on with the part that it was at.
 
 Run: python -m training.evaluate --model sdhelpers/tiny_sd --judge runs/tiny/judge/model
 """
@@ -11,6 +12,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,6 +33,7 @@ from training.evaluation_settings import (
 )
 from training.fidelity import seen_captions
 from training.judge import Judge, ask_judge, load_judge
+from training.kept import Kept, fingerprint
 from training.options import DEFAULT_FOLDER
 from training.painting import Sampling, render, seconds_for_one
 from training.report import make_report, put_into_card
@@ -50,12 +53,18 @@ def describe_machine(device: torch.device) -> dict:
     }
 
 
+def measure_anew(name: str, measure: Callable[[], Any]) -> Any:
+    """Measure without keeping: what `evaluate` does if it is given no `Kept`."""
+    return measure()
+
+
 def measure_curves(
     components: Components,
     judge: Judge,
     settings: EvaluationSettings,
     seen: frozenset[str],
     say: Callable[[str], None],
+    keep: Callable[[str, Callable[[], Any]], Any],
 ) -> tuple[list[dict], list[dict], Sampling]:
     """Measure both curves.
 
@@ -68,7 +77,12 @@ def measure_curves(
     target = ask_judge(judge, render(join(others))).features
 
     def measure(sampling: Sampling) -> dict:
-        point = measure_point(components, judge, prompt_set, target, sampling, settings.batch_size)
+        point = keep(
+            f"point {sampling}",
+            lambda: measure_point(
+                components, judge, prompt_set, target, sampling, settings.batch_size
+            ),
+        )
         say(f"{sampling}: mean fidelity {point['mean_fidelity']:.3f}")
         return point
 
@@ -89,6 +103,7 @@ def evaluate(
     judge: Judge,
     settings: EvaluationSettings,
     say: Callable[[str], None] = print,
+    keep: Callable[[str, Callable[[], Any]], Any] = measure_anew,
 ) -> dict:
     """Measure everything.
 
@@ -97,6 +112,8 @@ def evaluate(
         judge: the trained judge, on the same device.
         settings: how much of everything.
         say: is told how far it is.
+        keep: gets the name of a part and a function that measures it, and gives its result: a
+            `Kept` lets a killed evaluation go on.
 
     Returns:
         dict for JSON, see the functions of `evaluation`.
@@ -110,16 +127,26 @@ def evaluate(
     open_prompts = diversity_prompts(settings.num_diversity_prompts, seen)
     results = {"settings": asdict(settings), "machine": describe_machine(components.unet.device)}
     say(f"{len(seen)} captions of the training are barred")
-    results["vae"] = measure_vae(components, settings.num_vae_scenes)
+    results["vae"] = keep("vae", lambda: measure_vae(components, settings.num_vae_scenes))
     say(f"VAE: PSNR {results['vae']['psnr']:.2f} dB, SSIM {results['vae']['ssim']:.4f}")
-    results["judge"] = measure_judge(components, judge, settings.num_examined)
-    guidance_curve, steps_curve, sampling = measure_curves(components, judge, settings, seen, say)
+    results["judge"] = keep(
+        "judge", lambda: measure_judge(components, judge, settings.num_examined)
+    )
+    guidance_curve, steps_curve, sampling = measure_curves(
+        components, judge, settings, seen, say, keep
+    )
     say(f"painting the main figures with {sampling}")
     results["sampling"] = asdict(sampling)
-    results |= measure_fidelity(
-        components, judge, prompt_set, reference, sampling, settings.batch_size
+    results |= keep(
+        "fidelity",
+        lambda: measure_fidelity(
+            components, judge, prompt_set, reference, sampling, settings.batch_size
+        ),
     )
-    results["diversity"] = measure_diversity(components, judge, open_prompts, sampling, settings)
+    results["diversity"] = keep(
+        "diversity",
+        lambda: measure_diversity(components, judge, open_prompts, sampling, settings),
+    )
     results["seconds_for_one_picture"] = seconds_for_one(components, sampling)
     return {**results, "guidance_curve": guidance_curve, "steps_curve": steps_curve}
 
@@ -176,10 +203,13 @@ def main() -> None:
         put_into_card(arguments.card.read_text(encoding="utf-8"), "")
     components = load_components(arguments.model, dtype=torch.float32)
     judge, config = load_judge(arguments.judge)
-    results = evaluate(components, judge.to(components.unet.device), settings)
+    mark = fingerprint([arguments.model, arguments.judge], asdict(settings))
+    keep = Kept(arguments.out.with_suffix(".unfinished.json"), mark)
+    results = evaluate(components, judge.to(components.unet.device), settings, keep=keep)
     results = {"model": arguments.model.resolve().name, **results}
     results["judge"]["num_steps"] = config["num_steps"]
     write_results(results, arguments.out, arguments.card)
+    keep.drop()
     print(make_report(results))
 
 
