@@ -9,7 +9,7 @@ from transformers import CLIPTextModel
 
 from sdhelpers import TINY_SD
 from sdhelpers.text import tokenize_prompt
-from training.cache_latents import load_tokenizer
+from training.cache_latents import load_tokenizer, take_vae
 from training.data import bytes_to_pixel_values
 from training.options import RunOptions
 from training.settings import TextEncoderSettings, UnetSettings, VaeSettings, override
@@ -128,3 +128,21 @@ def test_another_architecture_is_refused_by_name() -> None:
 def test_a_folder_without_the_part_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no unet to start from"):
         load_start(UNet2DConditionModel, tmp_path, "unet", {})
+
+
+def test_a_run_may_use_the_vae_of_a_model(tmp_path: Path) -> None:
+    take_vae(TINY_SD, tmp_path)
+    taken = AutoencoderKL.from_pretrained(tmp_path / "vae" / "model")
+    shipped = AutoencoderKL.from_pretrained(TINY_SD, subfolder="vae", dtype=torch.float32)
+    assert taken.config.scaling_factor == shipped.config.scaling_factor
+    assert taken.dtype == torch.float32
+    for name, value in shipped.state_dict().items():
+        assert torch.equal(taken.state_dict()[name], value), name
+
+
+def test_a_run_that_trains_a_vae_keeps_it(tmp_path: Path) -> None:
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "checkpoint.pt").write_bytes(b"")
+    with pytest.raises(ValueError, match="trains a VAE of its own"):
+        take_vae(TINY_SD, tmp_path)
+    assert not (tmp_path / "vae" / "model").exists()

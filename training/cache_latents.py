@@ -1,6 +1,7 @@
 """Stage 2: render scenes, encode them with the trained VAE and keep the latents on disk.
 
 Run: python -m training.cache_latents
+Or, with a VAE that is there already instead of stage 1: --vae training/next_model
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sdhelpers.text import tokenize_prompt
 from training.checkpoints import write_atomically
 from training.data import bytes_to_pixel_values, render_batches
 from training.options import add_shared_arguments, make_accelerator, read_settings
+from training.start import load_start
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -93,6 +95,22 @@ def cache_latents(settings: CacheSettings, folder: Path, precision: str = "auto"
     accelerator.wait_for_everyone()
 
 
+def take_vae(model: Path, folder: Path) -> None:
+    """Put the VAE of a model into a run, where stage 1 would leave its own.
+
+    Args:
+        model: a model folder.
+        folder: the run's.
+
+    Raises:
+        ValueError: if the model has no VAE, or the run has trained one.
+    """
+    own = folder / "vae" / "checkpoint.pt"
+    if own.exists():
+        raise ValueError(f"{own} says that the run trains a VAE of its own; use another --folder")
+    load_start(AutoencoderKL, model, "vae", {}).save_pretrained(folder / "vae" / "model")
+
+
 def load_latents(folder: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
     """Load the whole cache.
 
@@ -124,7 +142,10 @@ def main() -> None:
     """Write the cache as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_shared_arguments(parser)
+    parser.add_argument("--vae", type=Path, help="a model folder whose VAE the run shall use")
     arguments = parser.parse_args()
+    if arguments.vae is not None:
+        take_vae(arguments.vae, arguments.folder)
     cache_latents(read_settings(arguments, "cache"), arguments.folder, arguments.precision)
 
 
