@@ -66,12 +66,14 @@ def draw_curves(
     if not curves:
         raise ValueError("There is no curve to draw.")
     figure, axis = plt.subplots(figsize=size, layout="constrained")
+    are_whole = True
     for index, (name, values) in enumerate(curves.items()):
         y_values = as_array(values)
         own_x = x.get(name) if isinstance(x, Mapping) else x
         x_values = np.arange(len(y_values)) if own_x is None else as_array(own_x)
         if len(x_values) != len(y_values):
             raise ValueError(f"Curve {name!r} has {len(y_values)} values for {len(x_values)} x.")
+        are_whole &= bool((x_values == np.round(x_values)).all())
         colour = LINE_COLOURS[index % len(LINE_COLOURS)]
         style = "-" if index < len(LINE_COLOURS) else "--"
         axis.plot(x_values, y_values, style, color=colour, label=name, marker="." if points else "")
@@ -88,6 +90,8 @@ def draw_curves(
         )
     if log_x:
         axis.set_xscale("log")
+    elif are_whole:  # no tick at step 2.5
+        axis.xaxis.get_major_locator().set_params(integer=True)
     if log_y:
         axis.set_yscale("log")
     if reversed_x:

@@ -53,14 +53,14 @@ KNOWN_MODELS = {
             revision="main",
             licence=_OPENRAIL_M,
             num_parameters={"text_encoder": _TEXT_ENCODER, "unet": 859_520_964, "vae": _VAE},
-            needs="a GPU with 4 GB, or a CPU with 8 GB and patience",
+            needs="a GPU with 6 GB (4 GB in half precision), or a CPU with 8 GB and patience",
         ),
         KnownModel(
             name=SD_V1_5,
             revision="main",
             licence=_OPENRAIL_M,
             num_parameters={"text_encoder": _TEXT_ENCODER, "unet": 859_520_964, "vae": _VAE},
-            needs="a GPU with 4 GB, or a CPU with 8 GB and patience",
+            needs="a GPU with 6 GB (4 GB in half precision), or a CPU with 8 GB and patience",
         ),
         KnownModel(
             name=BK_SDM_TINY,

@@ -120,4 +120,6 @@ def _label(name: str, value: object) -> str:
         return str(value)
     if name == "scheduler":
         return value if isinstance(value, str) else "own" if value is None else type(value).__name__
-    return f"{name.replace('_', ' ')} {value}"
+    if name == "num_inference_steps":
+        return f"{value} step{'s' * (value != 1)}"
+    return f"{name.removesuffix('_scale')} {value}"

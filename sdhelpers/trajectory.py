@@ -116,7 +116,6 @@ def draw_run_curves(steps: Sequence[Step], size: tuple[float, float] = (6.5, 3.0
         columnspacing=1,
         handlelength=1.5,
     )
-    axis.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 

@@ -56,7 +56,7 @@ def show_trajectory(
     }
     if frames[0].guidance_difference is not None:
         rows["text - uncond"] = [frame.guidance_difference for frame in frames]
-    titles = [f"step {run[index].index + 1} sigma {run[index].sigma:.2f}" for index in chosen]
+    titles = [f"step {run[index].index + 1}\nsigma {run[index].sigma:.2f}" for index in chosen]
     show_film_strip(rows, titles, inches=_STEP_INCHES)
     draw_run_curves(run)
     plt.show()

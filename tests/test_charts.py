@@ -38,6 +38,16 @@ def test_curves_may_have_their_own_x_and_one_needs_no_legend() -> None:
     assert figure.axes[0].get_legend() is None
 
 
+@pytest.mark.parametrize(("last", "are_whole"), [(20, True), (20.5, False)])
+def test_steps_have_whole_ticks(last: float, are_whole: bool) -> None:
+    x = [*range(1, 20), last]
+    figure = charts.draw_curves({"a": x}, x, size=(6.5, 2.4))
+    figure.draw_without_rendering()
+    ticks = figure.axes[0].get_xticks()
+    assert len(ticks) > 3
+    assert all(tick == round(tick) for tick in ticks) == are_whole
+
+
 def test_bars_have_names_and_numbers() -> None:
     charts.show_bars({"down": 3.0, "up": torch.tensor(1.5)}, written="{:.1f}")
     (axis,) = plt.gcf().axes

@@ -168,7 +168,7 @@ def test_showing_it_paints_it_once(monkeypatch) -> None:
     monkeypatch.setattr(publisher, "display", publish)
     shown = compare(None, {"seed": [1, 2]}, {"guidance_scale": [1.5]}, prompt="x")
     shown._ipython_display_()
-    text = "[live in a running notebook: seed 1, seed 2 by guidance scale 1.5]"
+    text = "[live in a running notebook: seed 1, seed 2 by guidance 1.5]"
     assert published == [(text, 0)]  # the empty grid comes first
     assert shown.progress.value == 2
     monkeypatch.setattr(comparison, "paint_cell", None)
@@ -185,8 +185,8 @@ def test_the_twin_shows_the_same_pictures(components, monkeypatch) -> None:
     )
     axes = plt.gcf().axes
     assert [axis.get_title().replace("\n", " ") for axis in axes] == [
-        "num inference steps 1",
-        "num inference steps 0",
+        "1 step",
+        "0 steps",
         "",
         "",
     ]
