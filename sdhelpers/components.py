@@ -76,7 +76,8 @@ def load_components(
     """
     device = pick_device() if device is None else make_device(device)
     dtype = pick_dtype(device) if dtype is None else dtype
-    check_dtype(device, dtype)
+    with explained_memory_errors():
+        check_dtype(device, dtype)
     wanted = HALF if variant is None and dtype == torch.float16 else variant
     try:
         folder = find_model(model, variant=wanted, revision=revision)

@@ -4,6 +4,9 @@ import os
 
 import torch
 
+# What CUDA, Apple's GPU and the CPU's allocator (Linux and macOS, Windows) say when it is full.
+_MEMORY_FULL = ("out of memory", "can't allocate memory", "not enough memory")
+
 
 def pick_device() -> torch.device:
     """Give the fastest device here: an NVIDIA or AMD GPU, an Apple GPU, or the CPU.
@@ -53,13 +56,25 @@ def make_device(device: torch.device | str) -> torch.device:
         ) from error
 
 
+def is_memory_error(error: BaseException) -> bool:
+    """Tell whether an error means that a device, or the CPU, had too little memory."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error) for words in _MEMORY_FULL
+    )
+
+
 def check_dtype(device: torch.device, dtype: torch.dtype) -> None:
-    """Raise a ValueError unless the device can run a small network in this precision."""
+    """Raise a ValueError unless the device can run a small network in this precision.
+
+    An error that says that its memory is full is left as it is.
+    """
     try:
         values = torch.ones((1, 4, 4, 4), device=device, dtype=dtype)
         values = torch.nn.functional.conv2d(values, values[:, :, :3, :3])
         torch.nn.functional.scaled_dot_product_attention(values, values, values)
     except (RuntimeError, TypeError, AssertionError) as error:
+        if is_memory_error(error):
+            raise
         raise ValueError(
             f"The device {str(device)!r} cannot run these networks in {dtype}: {error} "
             "Leave dtype and device out, or use dtype=torch.float32 and device='cpu'."

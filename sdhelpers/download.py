@@ -17,6 +17,7 @@ from sdhelpers.known_models import KNOWN_MODELS
 from sdhelpers.model_folder import (
     HALF,
     PARTS,
+    find_json_problem,
     find_model_problems,
     find_safetensors_problem,
     weights_file,
@@ -28,9 +29,15 @@ if TYPE_CHECKING:
 _NETWORKS = ("text_encoder", "unet", "vae")
 _SMALL_FILES = r"(tokenizer|text_encoder|unet|vae|scheduler)/[^/]+\.(json|txt)"
 _ALWAYS_THERE = "scheduler/scheduler_config.json"
+_NEEDED = (
+    "tokenizer/tokenizer_config.json",
+    *(f"{part}/config.json" for part in _NETWORKS),
+    _ALWAYS_THERE,
+)
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 _MARGIN = 100e6  # bytes that stay free on the disk
 _BLOCK = 1 << 22
+_PATIENCE = 30.0  # seconds for the hub to answer; the client's own default is to wait for ever
 
 
 class MissingVariantError(ModelError):
@@ -84,6 +91,7 @@ def fetch_model(
     try:
         info = _ask(model, revision)
         files = choose_files(info, parts, variant)
+        _throw_away_damaged(model, files, info.sha)
         missing = [file for file in files if _find_cached(model, file.path, info.sha) is None]
         _announce(model, revision, missing, Path(constants.HF_HUB_CACHE))
         paths = [_fetch(model, file, info.sha) for file in files]
@@ -103,7 +111,8 @@ def choose_files(info: "ModelInfo", parts: Sequence[str], variant: str | None) -
     """Choose what to fetch from the list of a repository's files.
 
     Raises:
-        ModelError: if a part's weights are not there as safetensors, or not in this variant.
+        ModelError: if this is no model of this kind, or a part's weights are not there as
+            safetensors, or not in this variant.
     """
     files = {
         one.rfilename: RemoteFile(
@@ -111,6 +120,12 @@ def choose_files(info: "ModelInfo", parts: Sequence[str], variant: str | None) -
         )
         for one in info.siblings
     }
+    lacking = [path for path in _NEEDED if path not in files]
+    if lacking:
+        raise ModelError(
+            f"{info.id!r} is no Stable Diffusion 1 model in the standard layout: it has no "
+            f"{', '.join(lacking)}.\nWhat to do: check the spelling, or take another model."
+        )
     chosen = [path for path in files if re.fullmatch(_SMALL_FILES, path)]
     for part in set(_NETWORKS) & set(parts):
         pattern = _weights_pattern(part, variant)
@@ -174,7 +189,7 @@ def _ask(model: str, revision: str) -> "ModelInfo":
     """Ask the hub for the list of files, with sizes and checksums."""
     from huggingface_hub import HfApi
 
-    return HfApi().model_info(model, revision=revision, files_metadata=True)
+    return HfApi().model_info(model, revision=revision, files_metadata=True, timeout=_PATIENCE)
 
 
 def _announce(model: str, revision: str, files: list[RemoteFile], cache: Path) -> None:
@@ -209,21 +224,39 @@ def _fetch(model: str, file: RemoteFile, commit: str) -> Path:
     if cached is not None:
         return cached
     path = Path(hf_hub_download(model, file.path, revision=commit))
-    is_damaged = (
-        path.stat().st_size != file.num_bytes
-        or (file.sha256 and _sha256(path) != file.sha256)
-        or (path.suffix == ".safetensors" and find_safetensors_problem(path))
-    )
-    if is_damaged:
-        blob = path.resolve()  # the cache holds the file once, and links to it
-        path.unlink()
-        blob.unlink(missing_ok=True)
+    if _is_damaged(path, file):
+        _throw_away(path)
         raise ModelError(
             f"{file.path} of {model!r} arrived damaged (its checksum is wrong) and was thrown "
             "away.\nWhat to do: start again; what was fetched whole is kept. If it happens "
             "again, a proxy may be changing files on the way."
         )
     return path
+
+
+def _throw_away_damaged(model: str, files: Sequence[RemoteFile], commit: str) -> None:
+    """Take files out of the cache that a power cut, or an interrupted check, left damaged there."""
+    for file in files:
+        cached = _find_cached(model, file.path, commit)
+        if cached is not None and _is_damaged(cached, file):
+            _throw_away(cached)
+
+
+def _is_damaged(path: Path, file: RemoteFile) -> bool:
+    """Tell whether a file in the cache is not what the hub sends."""
+    return bool(
+        path.stat().st_size != file.num_bytes
+        or (file.sha256 and _sha256(path) != file.sha256)
+        or (path.suffix == ".safetensors" and find_safetensors_problem(path))
+        or (path.suffix == ".json" and find_json_problem(path))
+    )
+
+
+def _throw_away(path: Path) -> None:
+    """Take a file out of the cache, which holds it once, and links to it."""
+    blob = path.resolve()
+    path.unlink()
+    blob.unlink(missing_ok=True)
 
 
 def _remember(model: str, revision: str) -> None:

@@ -1,6 +1,8 @@
 """What goes wrong between here and the Hugging Face hub, in words that say what to do."""
 
 import errno
+import os
+import re
 
 from sdhelpers.known_models import KNOWN_MODELS, SD_V1_4
 
@@ -9,6 +11,10 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 # By name, for the hub's client changed its HTTP library twice (requests, httpx, httpx2).
 _NO_NETWORK = {"ConnectError", "ConnectionError", "TimeoutException", "NetworkError", "ProxyError"}
 _CUT_OFF = {"RemoteProtocolError", "ReadError", "ChunkedEncodingError", "IncompleteRead"}
+# hf_xet, which fetches large files, says the system's number only in its text.
+_XET_NUMBER = re.compile(r"\(os error (\d+)\)")
+_XET_CUT_OFF = "CAS Client Error"
+_WINDOWS = {5: errno.EACCES, 39: errno.ENOSPC, 112: errno.ENOSPC} if os.name == "nt" else {}
 _BUILT_IN = "The built-in model needs no network: load_components()."
 
 
@@ -40,6 +46,7 @@ def _diagnose(error: BaseException, model: str, revision: str, cache: str) -> tu
     for kind, find in (
         (errors.GatedRepoError, _say_gated),  # a subclass of the next, so it comes first
         (errors.RepositoryNotFoundError, _say_no_model),
+        (errors.DisabledRepoError, _say_no_model),  # taken down
         (errors.RevisionNotFoundError, _say_no_revision),
         (errors.RemoteEntryNotFoundError, _say_no_file),
         (errors.OfflineModeIsEnabled, _say_offline),
@@ -54,19 +61,22 @@ def _diagnose(error: BaseException, model: str, revision: str, cache: str) -> tu
 def _diagnose_system(causes: list[BaseException], cache: str) -> tuple[str, str]:
     """Give (why, what to do) for what is no answer of the hub: network and disk."""
     names = {base.__name__ for cause in causes for base in type(cause).__mro__}
+    text = "\n".join(map(str, causes))
     codes = {getattr(cause, "errno", None) for cause in causes}
+    codes |= {_WINDOWS.get(code, code) for code in map(int, _XET_NUMBER.findall(text))}
+    is_network = bool(names & (_NO_NETWORK | _CUT_OFF)) or _XET_CUT_OFF in text
     if codes & set(_FULL):
         return (
             f"the disk is full. It was written to {cache}.",
             "make room, or set HF_HOME to a folder on a larger disk and start again; what was "
             "fetched whole is kept.",
         )
-    if codes & set(_FORBIDDEN):
+    if codes & set(_FORBIDDEN) and not is_network:  # a firewall forbids sockets, too
         return (
             f"there is no right to write to the cache folder {cache}.",
             "set HF_HOME to a folder of your own, or change the folder's rights.",
         )
-    if "Consistency check failed" in str(causes[0]) or names & _CUT_OFF:
+    if "Consistency check failed" in text or _XET_CUT_OFF in text or names & _CUT_OFF:
         return (
             f"the download broke off: {_first_line(causes[0])}",
             "start again; files that were fetched whole are kept.",

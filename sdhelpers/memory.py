@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sdhelpers.device import is_memory_error
+
 if TYPE_CHECKING:
     from sdhelpers.components import Components
 
@@ -16,7 +18,6 @@ _ADVICE = (
     "the part at work on the GPU, load_components(..., cpu_offload=True). Restart the kernel "
     "first, so that what fills the memory now is gone. device='cpu' always works, slowly."
 )
-_MPS_FULL = "MPS backend out of memory"
 _MPS_MISSING = "not currently implemented for the MPS device"
 _MPS_ADVICE = (
     "This operation is missing on Apple's GPU. Set the environment variable "
@@ -66,19 +67,27 @@ def apply_savings(
 
 
 def offload_to_cpu(components: "Components", device: torch.device | str) -> None:
-    """Let each network come to a device when it is called, and send the one before it back.
+    """Let each network come to a device when it is called, and the others go back.
 
     Args:
         components: the networks' forward passes are hooked by accelerate.
         device: where they compute; `device.execution_device` tells it afterwards.
     """
-    from accelerate import cpu_offload_with_hook
+    from accelerate.hooks import CpuOffload, add_hook_to_module
 
-    hooks = []
-    for network in (components.text_encoder, components.unet, components.vae):
-        _, hook = cpu_offload_with_hook(network, device, hooks[-1] if hooks else None)
-        hooks.append(hook)
-    hooks[0].hook.prev_module_hook = hooks[-1]  # the next picture begins where this one ended
+    networks = (components.text_encoder, components.unet, components.vae)
+
+    class Alone(CpuOffload):
+        """Send the others back, whichever came before: a part may be skipped."""
+
+        def pre_forward(self, module: torch.nn.Module, *args: object, **kwargs: object) -> tuple:
+            for other in networks:
+                if other is not module and next(other.parameters()).device.type != "cpu":
+                    other.to("cpu")
+            return super().pre_forward(module, *args, **kwargs)
+
+    for network in networks:
+        add_hook_to_module(network, Alone(device))
 
 
 @contextmanager
@@ -87,7 +96,7 @@ def explained_memory_errors() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, NotImplementedError) as error:  # OutOfMemoryError is a RuntimeError
-        if isinstance(error, torch.OutOfMemoryError) or _MPS_FULL in str(error):
+        if is_memory_error(error):
             error.add_note(_ADVICE)
         elif _MPS_MISSING in str(error):
             error.add_note(_MPS_ADVICE)

@@ -70,7 +70,7 @@ def find_model_problems(
     problems = []
     for part in PARTS:
         problems += _missing_files(folder / part, _NEEDED_FILES[part])
-        problems += [_json_problem(path) for path in sorted((folder / part).glob("*.json"))]
+        problems += [find_json_problem(path) for path in sorted((folder / part).glob("*.json"))]
         if part in _WEIGHTS and part in parts:
             problems += _weights_problems(
                 folder / part, part, find_variant(folder / part, part, variant)
@@ -86,7 +86,7 @@ def _missing_files(part_folder: Path, alternatives: tuple[tuple[str, ...], ...])
     return [f"{part_folder / name} is missing." for name in min(missing, key=len)]
 
 
-def _json_problem(path: Path) -> str:
+def find_json_problem(path: Path) -> str:
     """Say what is wrong with a JSON file, or give an empty string."""
     try:
         is_object = isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
@@ -111,7 +111,7 @@ def _weights_problems(part_folder: Path, part: str, variant: str | None) -> list
         others = [name for name in others if name.endswith((".safetensors", ".bin", ".ckpt"))]
         instead = f" It holds {', '.join(others)}, which is not loaded." if others else ""
         return [f"{path} is missing.{instead}"]
-    if _json_problem(index):
+    if find_json_problem(index):
         return []  # already reported as a JSON file
     shards = sorted(
         set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())

@@ -1,5 +1,6 @@
 """Paint step by step for the playground, remember what can be remembered, and name the price."""
 
+import copy
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,6 +82,8 @@ class Painter:
 
     def __init__(self, components: "Components") -> None:
         self.components = components
+        # A copy: JupyterLab may run a control's callbacks beside a cell, in a subshell's thread.
+        self._tokenizer = copy.deepcopy(components.tokenizer)
         self._preview: LinearPreview | None = None
         self._embeddings: dict[tuple[int, ...], torch.Tensor] = {}
         self._seconds_per_pixel: float | None = None
@@ -94,7 +97,8 @@ class Painter:
         Raises:
             ValueError: if the size or the number of steps does not fit the model.
         """
-        tokenizer, _, unet, vae, own_scheduler = self.components
+        _, _, unet, vae, own_scheduler = self.components
+        tokenizer = self._tokenizer
         picture_size(unet, vae, settings.height, settings.width)
         scheduler = make_scheduler(settings.scheduler, own_scheduler.config)
         plan = make_plan(scheduler, settings.num_inference_steps)
@@ -172,7 +176,7 @@ class Painter:
 
     def find_word_trouble(self, settings: Settings) -> list[str]:
         """Say in kind words what the model can't read in the prompts; plain text, not escaped."""
-        tokenizer, text_encoder, *_ = self.components
+        tokenizer, text_encoder = self._tokenizer, self.components.text_encoder
         trouble = []
         for name in ("prompt", "negative_prompt"):
             prompt = getattr(settings, name)

@@ -84,7 +84,7 @@ class Playground(PlaygroundView):
 
     def __init__(self, components: "Components", settings: Settings, folder: Path) -> None:
         self._painter = Painter(components)
-        self._runner = Runner(self._painter.paint, self._show, self.show_error)
+        self._runner = Runner(self._painter.paint, self._show, self._fail)
         self._folder = folder
         self._is_restoring = False
         self._request: Request | None = None
@@ -144,7 +144,7 @@ class Playground(PlaygroundView):
 
     def _begin(self) -> None:
         """End what is at work; after this the worker shows nothing of it any more."""
-        self._runner.stop()
+        self._stop()
         self.error.value = self.message.value = ""
 
     def _prepare(self, settings: Settings) -> None:
@@ -159,8 +159,11 @@ class Playground(PlaygroundView):
 
     def _stop(self) -> None:
         """Stop at the next step, and say where that was."""
-        if not self._runner.stop():
-            return
+        if self._runner.stop() and self.painting is None:  # or it was finished just now
+            self._say_stopped()
+
+    def _say_stopped(self) -> None:
+        """Say how far a run came that gave no picture."""
         done = self._progress
         where = f"after step {done.describe()}" if done else "before the first step"
         self.caption.value = f"Stopped {where}."
@@ -206,6 +209,12 @@ class Playground(PlaygroundView):
         self._hang(painting)
 
     # The worker's side, called with each step; `_move` waits while one of these is at work.
+
+    def _fail(self, error: Exception) -> None:
+        """Show what ended a run."""
+        if self.painting is None:
+            self._say_stopped()
+        self.show_error(error)
 
     def _show(self, item: Progress | Painting) -> None:
         """Show a step, or the picture."""

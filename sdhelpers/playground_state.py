@@ -177,10 +177,15 @@ def write_new_file(folder: Path, png: bytes) -> Path:
     for number in itertools.count(1):
         path = folder / f"playground-{number:03}.png"
         try:
-            with path.open("xb") as file:
-                file.write(png)
+            file = path.open("xb")
         except FileExistsError:
             continue
+        try:
+            with file:
+                file.write(png)
+        except BaseException:  # half a picture would look like a whole one
+            path.unlink(missing_ok=True)
+            raise
         return path
 
 

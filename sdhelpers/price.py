@@ -71,7 +71,7 @@ def describe_price(
     elif seconds < 120:
         about = f"{seconds:.0f} s"
     else:
-        about = f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+        about = "{} min {} s".format(*divmod(round(seconds), 60))
     return f"{num_calls} UNet calls, about {about}"
 
 

@@ -6,6 +6,7 @@ one waiting; a newer one replaces both. The thread starts with the first request
 last one's work, so that an idle runner, or a forgotten one, owns no thread.
 """
 
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing, nullcontext
@@ -126,11 +127,20 @@ class Runner:
                 except Exception as error:
                     with self._callback_lock:
                         if self._finish(wanted):
-                            self._on_error(error)
-        except BaseException:  # on_error failed, too: the next request gets a new thread
+                            self._report(error)
+        except BaseException:  # such as SystemExit in a callback: the next gets a new thread
             with self._lock:
                 self._is_working = False
             raise
+
+    def _report(self, error: Exception) -> None:
+        """Hand an error over; if that fails, too, say so as threads do, and go on."""
+        try:
+            self._on_error(error)
+        except Exception:
+            threading.excepthook(
+                threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+            )
 
     def _take(self) -> list | None:
         """Give the request that waits; None, and the thread is about to end."""

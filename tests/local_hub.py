@@ -32,6 +32,7 @@ class Failure:
         cut_after: bytes after which the connection is dropped, if not None.
         flips: a byte of the content is changed.
         truncates: half of the content is sent, and called all of it.
+        hangs: nothing is answered for some seconds, then the connection is dropped.
         times: left.
     """
 
@@ -41,6 +42,7 @@ class Failure:
     cut_after: int | None = None
     flips: bool = False
     truncates: bool = False
+    hangs: bool = False
     times: int = 1
 
 
@@ -67,7 +69,7 @@ class LocalHub:
     def take_failure(self, path: str, wants_content: bool) -> Failure | None:
         """Give the failure for this request, and count it; those of content spare HEAD."""
         for failure in self.failures:
-            is_of_content = not failure.status
+            is_of_content = not failure.status and not failure.hangs
             if failure.times and re.search(failure.pattern, path):
                 if is_of_content and not wants_content:
                     continue
@@ -116,7 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
         suffix = f" from {start}" if start else ""
         self.hub.requests.append(f"{self.command} {path}{suffix}")
         failure = self.hub.take_failure(path, wants_content)
-        if failure and failure.status:
+        if failure and failure.hangs:
+            threading.Event().wait(3)  # not time.sleep, which the tests replace
+            self.close_connection = True
+        elif failure and failure.status:
             self.send(failure.status, b"it was told to fail", failure.headers)
         elif match := _API.fullmatch(path):
             self.answer_list(match["repo"], match["revision"] or "main")

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 import torch
 from huggingface_hub import constants
@@ -18,7 +17,7 @@ from huggingface_hub.utils import close_session
 
 from sdhelpers import generate, load_components
 from sdhelpers.download import fetch_model
-from sdhelpers.hub_errors import ModelError
+from sdhelpers.hub_errors import ModelError, explain
 from sdhelpers.model_folder import find_model_problems
 from tests.local_hub import COMMIT, LocalHub, serve_hub
 from tests.v1_shaped import make_v1_shaped
@@ -147,6 +146,11 @@ FAILURES = {
         r"/api/models/",
         {"status": 401, "headers": {"X-Error-Code": "RepoNotFound"}},
         r"no model of this name.*\n.*bk-sdm-tiny",
+    ),
+    "taken down": (
+        r"/api/models/",
+        {"status": 403, "headers": {"X-Error-Message": "Access to this resource is disabled."}},
+        r"no model of this name, or hides it \(models are renamed and taken down\)",
     ),
     "file gone": (
         VAE,
@@ -342,16 +346,76 @@ def test_what_the_disk_says(
     assert fetch_model(MODEL, ["vae"])
 
 
-@pytest.mark.parametrize("error", [httpx2.ReadTimeout, httpx2.ConnectTimeout])
-def test_a_network_that_hangs(
-    hub: LocalHub, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
-) -> None:
-    def hang(*args: object, **kwargs: object) -> None:
-        raise error("timed out")
-
-    monkeypatch.setattr("sdhelpers.download._ask", hang)
+def test_a_network_that_hangs(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdhelpers.download._PATIENCE", 0.3)
+    hub.fail(r"/api/models/", hangs=True)
     with pytest.raises(ModelError, match="no way to the hub"):
+        fetch_model(MODEL, ["vae"])
+    assert fetch_model(MODEL, ["vae"])
+
+
+def test_a_firewall_is_no_matter_of_folders(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On some systems a forbidden connection is a PermissionError, as a forbidden folder is."""
+
+    def forbid(*args: object, **kwargs: object) -> None:
+        raise PermissionError(errno.EACCES, "an attempt was made to access a socket")
+
+    monkeypatch.setattr("socket.create_connection", forbid)
+    with pytest.raises(ModelError, match=r"no way to the hub from here.*\n.*firewall"):
         fetch_model(MODEL)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Task error: IO Error: No space left on device (os error 28)", "the disk is full"),
+        ("Task error: IO Error: Permission denied (os error 13)", "no right to write"),
+        ("CAS Client Error: Request middleware error: error sending request", "broke off"),
+        ("Connection refused (os error 13) in CAS Client Error: sending", "broke off"),
+    ],
+)
+def test_what_the_fast_client_says(text: str, message: str) -> None:
+    """hf_xet raises RuntimeErrors, with all that is known in their text."""
+    assert message in str(explain(RuntimeError(text), MODEL, "main", "/cache"))
+
+
+def test_what_a_power_cut_left_damaged_is_fetched_again(hub: LocalHub, folder: Path) -> None:
+    fetched = fetch_model(MODEL)
+    weights, config = fetched / VAE, fetched / "unet" / "config.json"
+    for path, content in ((weights, weights.read_bytes()[:1000]), (config, b"")):
+        path.resolve().write_bytes(content)
+    hub.requests.clear()
+    assert fetch_model(MODEL) == fetched
+    for path in (weights, config):
+        assert path.read_bytes() == (folder / path.relative_to(fetched)).read_bytes()
+    assert len(contents(hub.requests)) == 2
+
+
+def test_a_check_that_was_interrupted_is_made_up_for(
+    hub: LocalHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(path: Path) -> str:
+        raise KeyboardInterrupt
+
+    hub.fail(VAE, flips=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("sdhelpers.download._sha256", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_model(MODEL, ["vae"])
+    fetched = fetch_model(MODEL, ["vae"])
+    assert (fetched / VAE).read_bytes() == (folder / VAE).read_bytes()
+
+
+def test_a_model_of_another_kind_is_refused_before_anything_is_fetched(
+    hub: LocalHub, folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("scheduler"))
+    hub.repositories["some/other"] = other
+    message = r"no Stable Diffusion 1 model.*it has no scheduler/scheduler_config.json"
+    with pytest.raises(ModelError, match=message):
+        fetch_model("some/other")
+    assert contents(hub.requests) == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Savings by name, offloading, and out-of-memory errors that say what to do."""
 
+from collections.abc import Iterator
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -61,9 +64,32 @@ def test_offloaded_parts_paint_the_same(expected: list[bytes]) -> None:
     offload_to_cpu(offloaded, "cpu")
     assert largest_difference(generate(offloaded, PROMPTS, **OPTIONS), expected) == 0
     assert largest_difference(generate(offloaded, PROMPTS, **OPTIONS), expected) == 0
-    hooks = [part._hf_hook for part in offloaded[1:4]]
-    assert hooks[1].prev_module_hook.model is offloaded.text_encoder
-    assert hooks[0].prev_module_hook.model is offloaded.vae
+
+
+class Part(torch.nn.Module):
+    """Remember where it was sent."""
+
+    place = "cpu"
+
+    def parameters(self, recurse: bool = True) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(device=torch.device(self.place))
+
+    def to(self, place: torch.device | str) -> "Part":
+        self.place = str(place)
+        return self
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+
+def test_only_the_part_at_work_is_on_the_gpu_even_if_another_is_skipped() -> None:
+    """The playground asks the text encoder once for many pictures of the same prompt."""
+    parts = SimpleNamespace(text_encoder=Part(), unet=Part(), vae=Part())
+    offload_to_cpu(parts, "meta")
+    for name in ("text_encoder", "unet", "unet", "vae", "unet", "vae", "text_encoder", "vae"):
+        getattr(parts, name)(torch.empty(1))
+        places = {each: part.place for each, part in vars(parts).items()}
+        assert places == dict.fromkeys(places, "cpu") | {name: "meta"}
 
 
 def test_tensors_go_where_an_offloaded_part_computes() -> None:
@@ -100,6 +126,8 @@ def test_a_gpu_without_its_number_is_the_first(components: Components) -> None:
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), True),
         (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 GB"), True),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried 8 GB"), True),
         (NotImplementedError("'aten::x' is not currently implemented for the MPS device"), False),
     ],
 )
@@ -118,6 +146,18 @@ def test_what_helps_is_named_in_order(
         assert places == sorted(places)
     else:
         assert "PYTORCH_ENABLE_MPS_FALLBACK=1" in note
+
+
+def test_a_gpu_that_is_full_already_is_not_said_to_lack_the_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("sdhelpers.device.torch.ones", fail)
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        load_components(device="cpu")
+    assert "What helps, in this order" in caught.value.__notes__[0]
 
 
 def test_other_errors_are_left_alone() -> None:

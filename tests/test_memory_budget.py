@@ -123,7 +123,12 @@ def test_the_price_is_measured(components: Components) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0.04, "21 UNet calls, about 0.8 s"), (2.0, "42 s"), (10.0, "3 min 30 s")],
+    [
+        (0.04, "21 UNet calls, about 0.8 s"),
+        (2.0, "42 s"),
+        (10.0, "3 min 30 s"),
+        (8.557, "3 min 0 s"),
+    ],
 )
 def test_the_price_in_words(components: Components, seconds: float, expected: str) -> None:
     """PNDM takes one call more than steps."""

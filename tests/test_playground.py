@@ -257,16 +257,43 @@ def test_stop_says_where(fake: Components, make: Callable) -> None:
     assert play.caption.value.startswith("Stopped after step 2 of 51 · sigma ")
 
 
+def test_the_captions_of_runs_that_give_no_picture(
+    fake: Components, make: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play = make()
+    fake.unet.close_gate()
+    play.controls["seed"].value = 1
+    fake.unet.wait_for_call()
+    monkeypatch.setattr(play._painter, "estimate_seconds", lambda request: 1000.0)
+    play.controls["num_inference_steps"].value = 100  # too dear to begin unasked
+    assert play.message.value == "Press Paint to begin."
+    assert play.caption.value == "Stopped before the first step."
+    fake.unet.open_gate()
+    assert play.wait(PATIENCE)
+    fake.unet.error = RuntimeError("broken")
+    play.buttons["paint"].click()
+    assert play.wait(PATIENCE)
+    assert "broken" in play.error.value
+    assert play.caption.value == "Stopped before the first step."
+
+
+def test_the_tokenizer_of_the_cells_is_not_shared(fake: Components, make: Callable) -> None:
+    """A fast tokenizer holds state during a call: two threads in one disturb each other."""
+    play = make()
+    ours, theirs = play._painter._tokenizer, fake.tokenizer
+    assert ours is not theirs
+    assert ours._tokenizer is not theirs._tokenizer
+    assert ours(PROMPT).input_ids == theirs(PROMPT).input_ids
+
+
 def test_a_failing_model_shows_its_error_and_the_widget_works_again(
     fake: Components, make: Callable
 ) -> None:
     play = make()
-    fake.unet.error = RuntimeError(f"out of memory {NASTY}")
+    fake.unet.error = RuntimeError(f"broken {NASTY}")
     play.controls["seed"].value = 1
     assert play.wait(PATIENCE)
-    assert (
-        "<b>RuntimeError: out of memory &lt;img src=x onerror=alert(1)&gt;</b>" in play.error.value
-    )
+    assert "<b>RuntimeError: broken &lt;img src=x onerror=alert(1)&gt;</b>" in play.error.value
     assert play.painting is None
     fake.unet.error = None
     play.controls["seed"].value = 2

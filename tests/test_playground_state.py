@@ -1,6 +1,7 @@
 """The playground's settings, and the PNG files that carry them."""
 
 import dataclasses
+import errno
 import io
 import json
 from pathlib import Path
@@ -121,6 +122,21 @@ def test_a_caption_names_every_setting() -> None:
     )
     assert ", not" not in dataclasses.replace(settings, negative_prompt="").describe()
     assert "· 1 step of" in dataclasses.replace(settings, num_inference_steps=1).describe()
+
+
+def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, monkeypatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, content: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def open_full(path: Path, mode: str) -> Full:
+        path.touch(exist_ok=False)
+        return Full()
+
+    monkeypatch.setattr(Path, "open", open_full)
+    with pytest.raises(OSError, match="No space left"):
+        write_new_file(tmp_path, b"png")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_file_is_overwritten(tmp_path: Path) -> None:

@@ -242,6 +242,25 @@ def test_a_failing_error_callback_does_not_block_the_next_request() -> None:
     assert shown == [0.25]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_request_made_during_a_failing_error_callback_is_served() -> None:
+    is_inside, may_fail, shown = threading.Event(), threading.Event(), []
+
+    def fail(error: Exception) -> None:
+        is_inside.set()
+        may_fail.wait(PATIENCE)
+        raise RuntimeError("the page is gone")
+
+    runner = Runner(lambda request: [1 / request], shown.append, fail)
+    runner.submit(0)
+    assert is_inside.wait(PATIENCE)
+    threading.Timer(0.05, may_fail.set).start()
+    runner.submit(4)  # waits for the callback
+    assert runner.wait(PATIENCE)
+    assert shown == [0.25]
+    assert not runner.is_busy
+
+
 def test_callbacks_may_submit_stop_and_ask() -> None:
     shown, waited = [], []
 

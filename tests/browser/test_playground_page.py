@@ -25,7 +25,7 @@ def play(page):
     play = page.locator(".sd-playground")
     play.scroll_into_view_if_needed()
     type_into(play.locator(".sd-num-inference-steps .widget-readout"), "4")
-    wait_for_text(play.locator(".sd-caption"), "4 steps")
+    wait_for_text(play.locator(".sd-caption"), re.compile("· 4 steps"))
     return play
 
 
