@@ -4,22 +4,27 @@ The download itself is `huggingface_hub`'s: it goes on within a file when the co
 keeps what was fetched whole when the program is stopped.
 """
 
-import hashlib
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sdhelpers.hub_cache import (
+    ALWAYS_THERE,
+    RemoteFile,
+    find_cached,
+    find_snapshot,
+    is_damaged,
+    throw_away,
+    throw_away_damaged,
+)
 from sdhelpers.hub_errors import ModelError, explain
 from sdhelpers.known_models import KNOWN_MODELS
 from sdhelpers.model_folder import (
     HALF,
     PARTS,
-    find_json_problem,
     find_model_problems,
-    find_safetensors_problem,
     weights_file,
 )
 
@@ -28,29 +33,18 @@ if TYPE_CHECKING:
 
 _NETWORKS = ("text_encoder", "unet", "vae")
 _SMALL_FILES = r"(tokenizer|text_encoder|unet|vae|scheduler)/[^/]+\.(json|txt)"
-_ALWAYS_THERE = "scheduler/scheduler_config.json"
 _NEEDED = (
     "tokenizer/tokenizer_config.json",
     *(f"{part}/config.json" for part in _NETWORKS),
-    _ALWAYS_THERE,
+    ALWAYS_THERE,
 )
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 _MARGIN = 100e6  # bytes that stay free on the disk
-_BLOCK = 1 << 22
 _PATIENCE = 30.0  # seconds for the hub to answer; the client's own default is to wait for ever
 
 
 class MissingVariantError(ModelError):
     """The model has weights, but not in the precision that was asked for."""
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file on the hub: `sha256` is "" where the hub gives none (small files)."""
-
-    path: str
-    num_bytes: int
-    sha256: str
 
 
 def fetch_model(
@@ -83,7 +77,7 @@ def fetch_model(
     _check(parts, variant)
     if revision is None:
         revision = KNOWN_MODELS[model].revision if model in KNOWN_MODELS else "main"
-    snapshot = _find_snapshot(model, revision)
+    snapshot = find_snapshot(model, revision)
     if snapshot is not None and not find_model_problems(snapshot, parts, variant):
         return snapshot
     from huggingface_hub import constants
@@ -91,8 +85,8 @@ def fetch_model(
     try:
         info = _ask(model, revision)
         files = choose_files(info, parts, variant)
-        _throw_away_damaged(model, files, info.sha)
-        missing = [file for file in files if _find_cached(model, file.path, info.sha) is None]
+        throw_away_damaged(model, files, info.sha)
+        missing = [file for file in files if find_cached(model, file.path, info.sha) is None]
         _announce(model, revision, missing, Path(constants.HF_HUB_CACHE))
         paths = [_fetch(model, file, info.sha) for file in files]
         _remember(model, revision)
@@ -171,20 +165,6 @@ def _refuse(model: str, part: str, variant: str | None, paths: list[str]) -> Mod
     )
 
 
-def _find_snapshot(model: str, revision: str) -> Path | None:
-    """Give the folder of a model in the cache, whole or not; None if there is none."""
-    path = _find_cached(model, _ALWAYS_THERE, revision)
-    return None if path is None else path.parents[1]
-
-
-def _find_cached(model: str, path: str, revision: str) -> Path | None:
-    """Give a file's place in the cache; None if it is not there."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(model, path, revision=revision)
-    return Path(found) if isinstance(found, str) else None
-
-
 def _ask(model: str, revision: str) -> "ModelInfo":
     """Ask the hub for the list of files, with sizes and checksums."""
     from huggingface_hub import HfApi
@@ -220,12 +200,12 @@ def _fetch(model: str, file: RemoteFile, commit: str) -> Path:
     """Fetch one file if it is not in the cache, and check that it arrived as it was sent."""
     from huggingface_hub import hf_hub_download
 
-    cached = _find_cached(model, file.path, commit)
+    cached = find_cached(model, file.path, commit)
     if cached is not None:
         return cached
     path = Path(hf_hub_download(model, file.path, revision=commit))
-    if _is_damaged(path, file):
-        _throw_away(path)
+    if is_damaged(path, file):
+        throw_away(path)
         raise ModelError(
             f"{file.path} of {model!r} arrived damaged (its checksum is wrong) and was thrown "
             "away.\nWhat to do: start again; what was fetched whole is kept. If it happens "
@@ -234,45 +214,11 @@ def _fetch(model: str, file: RemoteFile, commit: str) -> Path:
     return path
 
 
-def _throw_away_damaged(model: str, files: Sequence[RemoteFile], commit: str) -> None:
-    """Take files out of the cache that a power cut, or an interrupted check, left damaged there."""
-    for file in files:
-        cached = _find_cached(model, file.path, commit)
-        if cached is not None and _is_damaged(cached, file):
-            _throw_away(cached)
-
-
-def _is_damaged(path: Path, file: RemoteFile) -> bool:
-    """Tell whether a file in the cache is not what the hub sends."""
-    return bool(
-        path.stat().st_size != file.num_bytes
-        or (file.sha256 and _sha256(path) != file.sha256)
-        or (path.suffix == ".safetensors" and find_safetensors_problem(path))
-        or (path.suffix == ".json" and find_json_problem(path))
-    )
-
-
-def _throw_away(path: Path) -> None:
-    """Take a file out of the cache, which holds it once, and links to it."""
-    blob = path.resolve()
-    path.unlink()
-    blob.unlink(missing_ok=True)
-
-
 def _remember(model: str, revision: str) -> None:
     """Let the cache note which commit the branch stands for, so that later nobody is asked."""
     from huggingface_hub import hf_hub_download
 
-    hf_hub_download(model, _ALWAYS_THERE, revision=revision)
-
-
-def _sha256(path: Path) -> str:
-    """Give a file's checksum, read block by block."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    hf_hub_download(model, ALWAYS_THERE, revision=revision)
 
 
 def write_size(num_bytes: float) -> str:
