@@ -148,4 +148,5 @@ def _as_pictures(images: Pictures) -> list[Image.Image]:
 
 def _wrap(title: str, inches: float) -> str:
     """Break a title into lines that are no wider than a picture."""
-    return textwrap.fill(title, width=max(8, int(inches * _LETTERS_PER_INCH)))
+    width = max(8, int(inches * _LETTERS_PER_INCH))
+    return "\n".join(textwrap.fill(line, width) for line in title.splitlines())

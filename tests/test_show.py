@@ -47,6 +47,11 @@ def test_long_titles_are_broken_into_lines() -> None:
     assert title.replace("\n", " ") == "a title that is much wider than its picture is"
 
 
+def test_a_line_break_in_a_title_stays() -> None:
+    show_images(pictures(1), titles=["step 1\nsigma 10.43"])
+    assert plt.gcf().axes[0].get_title() == "step 1\nsigma 10.43"
+
+
 def test_film_strip_has_a_row_for_each_name() -> None:
     show_film_strip({"noisy": pictures(3), "guess": pictures(3)}, titles=["1", "2", "3"])
     axes = plt.gcf().axes
