@@ -232,9 +232,11 @@ def train_vae(settings: VaeSettings, options: RunOptions) -> None:
     """
     accelerator = make_accelerator(options.precision)
     torch.manual_seed(settings.seed)
+    vae = make_vae(settings)  # before the renderers, which draw from the same source of chance
     pictures = render_all(range(settings.num_scenes))
     held_out = render_all(range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 128))
-    vae = make_vae(settings) if options.start is None else load_vae(settings, options, pictures)
+    if options.start is not None:
+        vae = load_vae(settings, options, pictures)
     run = Run(accelerator, Autoencoder(vae), settings, options, "vae")
     averaged = run.train(
         make_compute_loss(pictures, settings, accelerator),
