@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from tests.browser.pages import (
@@ -44,7 +46,9 @@ def test_dragging_scrubs(explorer) -> None:
 def test_play_moves_on_by_itself(explorer) -> None:
     button = explorer.locator(".sd-explorer-play button").first
     button.click()
-    wait_for_text(explorer.locator(".sd-explorer-caption"), "step 4 of 20")
+    # A busy machine may show the fourth step for too short a time to be seen.
+    later = re.compile(r"step (?:[4-9]|\d\d) of 20")
+    wait_for_text(explorer.locator(".sd-explorer-caption"), later)
     button.click()  # pause
 
 
