@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from sdhelpers.text import tokenize_prompt
 from tests.synthetic_sprites import synthetic_sprites
 from training.cache_latents import load_latents, load_tokenizer
 from training.data import bytes_to_pixel_values, render_all
-from training.export import compressed_megabytes
+from training.export import compressed_megabytes, export
+from training.options import RunOptions
 from training.sample import load_pipeline, sample_images, save_grid, use_scheduler
 from training.scenes import scene
-from training.settings import SMOKE_SETTINGS
+from training.settings import SMOKE_SETTINGS, override
 from training.smoke import NUM_STEPS, run_chain
+from training.train_unet import train_unet
 
 PROMPTS = ("a photograph of an astronaut riding a horse", "two cats in the snow")
 
@@ -72,6 +75,22 @@ def test_unused_embedding_rows_are_zero_and_used_ones_are_not(folder):
     assert 50 < len(used) < 1000
     assert (weight[~is_used] == 0).all()
     assert (weight[is_used].abs().max(1).values > 0).all()
+
+
+def test_a_text_encoder_that_learns_along_is_the_one_that_is_exported(folder, tmp_path):
+    for name in ("vae", "latents", "text_encoder"):
+        shutil.copytree(folder / name, tmp_path / name)
+    settings = override(SMOKE_SETTINGS["unet"], ["trains_text_encoder=True"])
+    train_unet(settings, RunOptions(tmp_path, num_steps=3, precision="no"))
+    export(tmp_path, tmp_path / "model")
+    frozen, learnt = (
+        CLIPTextModel.from_pretrained(path, dtype=torch.float32).get_input_embeddings().weight
+        for path in (folder / "text_encoder" / "model", tmp_path / "model" / "text_encoder")
+    )
+    is_used = (frozen != 0).any(1)
+    assert (learnt[is_used] - frozen[is_used]).abs().max() > 1e-4
+    assert not learnt[~is_used].any()
+    assert (tmp_path / "unet" / "samples_000003.png").is_file()
 
 
 def test_the_text_encoder_does_not_see_what_follows(folder):

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +25,7 @@ from training.run import Run, make_ema
 from training.sample import make_scheduler
 from training.settings import SMOKE_SETTINGS, UnetSettings, VaeSettings, override
 from training.train_text_encoder import contrastive_loss, shorten
-from training.train_unet import TrainingData, draw_noisy_batch, make_compute_loss, make_unet
+from training.train_unet import make_compute_loss, make_unet
 from training.train_vae import (
     Autoencoder,
     draw_pixel_values,
@@ -32,6 +33,7 @@ from training.train_vae import (
     peak_signal_to_noise,
     vae_losses,
 )
+from training.unet_data import TrainingData, draw_noisy_batch
 
 TINY_UNET = UnetSettings(
     block_out_channels=(32, 32),
@@ -103,8 +105,8 @@ def test_the_unets_loss_is_the_weighted_error_of_its_prediction():
     data, accelerator = make_data(), make_accelerator("no")
     seen = {}
 
-    def predict(noisy_latents, timesteps, encoder_hidden_states):
-        seen.update(latents=noisy_latents, timesteps=timesteps, text=encoder_hidden_states)
+    def predict(noisy_latents, timesteps, text_embeddings):
+        seen.update(latents=noisy_latents, timesteps=timesteps, text=text_embeddings)
         return SimpleNamespace(sample=0.5 * noisy_latents)
 
     loss, bins = make_compute_loss(data, TINY_UNET, accelerator)(predict, 3, 0.0)
@@ -129,12 +131,31 @@ def test_one_caption_in_ten_is_empty_and_the_latents_are_scaled():
     latents, noise, timesteps, text = draw_noisy_batch(
         data, clean, settings, make_step_generator(0, 0)
     )
-    is_empty = (text == data.uncond_embeddings.float()).flatten(1).all(1)
+    is_empty = (text == data.empty_condition.float()).flatten(1).all(1)
     assert 0.08 < is_empty.float().mean() < 0.12
     expected = (data.mean.float().var() + data.std.float().square().mean()).sqrt() * 0.7
     assert latents.std() == pytest.approx(expected.item(), rel=0.02)
     assert noise.std() == pytest.approx(1, rel=0.02)
     assert timesteps.float().mean() == pytest.approx(499.5, rel=0.05)
+
+
+def test_captions_are_drawn_as_ids_for_a_text_encoder_that_learns_along():
+    with_embeddings = make_data()
+    ids = torch.arange(100, dtype=torch.int32).reshape(20, 5)
+    with_ids = replace(with_embeddings, conditions=ids, empty_condition=ids[:1] * 0 - 1)
+    settings = override(TINY_UNET, ["batch_size=400"])
+    drawn = [
+        draw_noisy_batch(data, torch.ones(1000), settings, make_step_generator(0, 0))
+        for data in (with_embeddings, with_ids)
+    ]
+    assert torch.equal(drawn[0][0], drawn[1][0])
+    text_embeddings, input_ids = drawn[0][3], drawn[1][3]
+    assert input_ids.dtype == torch.int64
+    is_empty = (input_ids == -1).all(1)
+    assert is_empty.any()
+    assert torch.equal(text_embeddings[is_empty][:1], with_embeddings.empty_condition.float())
+    rows = input_ids[~is_empty][:, 0] // 5
+    assert torch.equal(text_embeddings[~is_empty], with_embeddings.conditions[rows].float())
 
 
 def test_the_draws_of_a_step_depend_on_seed_step_and_process_only():

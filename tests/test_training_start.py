@@ -1,5 +1,6 @@
 """Training on from an earlier model: its weights are taken, and only what must change does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ from sdhelpers import TINY_SD
 from sdhelpers.text import tokenize_prompt
 from training.cache_latents import load_tokenizer, take_vae
 from training.data import bytes_to_pixel_values
+from training.joint import TextToNoise
 from training.options import RunOptions
 from training.settings import TextEncoderSettings, UnetSettings, VaeSettings, override
 from training.start import fit_vocabulary, load_start, lower_noise, wake_silent_channels
-from training.train_text_encoder import load_text_encoder
-from training.train_unet import load_start_unet, make_unet
+from training.train_text_encoder import load_text_encoder, make_text_encoder
+from training.train_unet import load_start_unet, make_unet, take_text_encoder
 from training.train_vae import load_vae, make_vae
 
 WIDTHS = {"block_out_channels": (16, 16), "norm_num_groups": 4}
@@ -106,6 +108,54 @@ def test_new_words_get_embeddings_and_old_ones_keep_theirs(capsys) -> None:
         capsys.readouterr().out
     )
     assert fit_vocabulary(text_encoder, used_ids, 0.02) == 0
+
+
+def test_a_learning_text_encoder_comes_with_its_unet(tmp_path: Path) -> None:
+    ids = tokenize_prompt(load_tokenizer(), "a yak riding a horse").unique()
+    shipped = CLIPTextModel.from_pretrained(TINY_SD, subfolder="text_encoder", dtype=torch.float32)
+    (tmp_path / "text_encoder").mkdir()
+    shipped.save_pretrained(tmp_path / "text_encoder" / "model")
+    options = RunOptions(tmp_path, num_steps=1, start=TINY_SD)
+    known = shipped.get_input_embeddings().weight
+    yak = tokenize_prompt(load_tokenizer(), "yak")[0, 1]
+    assert not known[yak].any()
+    for learns, start, is_extended in [
+        (True, TINY_SD, True),
+        (True, None, False),
+        (False, TINY_SD, False),
+    ]:
+        settings = UnetSettings(trains_text_encoder=learns)
+        found = take_text_encoder(settings, replace(options, start=start), ids)
+        weight = found.get_input_embeddings().weight
+        assert weight[yak].any() == is_extended
+        horse = tokenize_prompt(load_tokenizer(), "horse")[0, 1]
+        assert torch.equal(weight[horse], known[horse])
+
+
+def test_text_encoder_and_unet_learn_as_one() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        text_encoder = make_text_encoder(
+            TextEncoderSettings(hidden_size=32, intermediate_size=32, num_hidden_layers=1),
+            load_tokenizer(),
+            torch.tensor([320, 4558, 49406, 49407]),
+        )
+        settings = UnetSettings(block_out_channels=(16, 16), norm_num_groups=4)
+        unet = make_unet(settings, (4, 8, 8), 32)
+    model = TextToNoise(text_encoder, unet)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    input_ids = tokenize_prompt(load_tokenizer(), ["a horse", ""])
+    latents, timesteps = torch.randn(2, 4, 8, 8), torch.tensor([10, 900])
+    noise_pred = model(latents, timesteps, input_ids).sample
+    embeddings = text_encoder(input_ids)[0]
+    expected = unet(latents, timesteps, encoder_hidden_states=embeddings).sample
+    torch.testing.assert_close(noise_pred, expected)
+    before = text_encoder.get_input_embeddings().weight.detach().clone()
+    noise_pred.square().mean().backward()
+    optimizer.step()
+    weight = text_encoder.get_input_embeddings().weight
+    moved = (weight != before).any(1).nonzero().flatten().tolist()
+    assert moved == [320, 4558, 49406, 49407]  # the others stay zeros
 
 
 def test_a_unet_is_taken_whole() -> None:

@@ -27,7 +27,7 @@ def export(folder: Path, out: Path) -> None:
     """
     pipeline = make_pipeline(
         AutoencoderKL.from_pretrained(folder / "vae" / "model").half(),
-        CLIPTextModel.from_pretrained(folder / "text_encoder" / "model").half(),
+        CLIPTextModel.from_pretrained(folder / "unet" / "text_encoder").half(),
         load_tokenizer(),
         UNet2DConditionModel.from_pretrained(folder / "unet" / "model").half(),
     )

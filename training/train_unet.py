@@ -5,7 +5,6 @@ Run: python -m training.train_unet --minutes 180
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,9 +12,10 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel
 
-from sdhelpers.noise_schedule import add_noise, betas_to_alphas_cumprod, make_betas
+from sdhelpers.noise_schedule import betas_to_alphas_cumprod, make_betas
 from sdhelpers.text import tokenize_prompt
 from training.cache_latents import load_latents, load_tokenizer
+from training.joint import TextToNoise
 from training.loop import ComputeLoss, make_step_generator
 from training.noise import (
     mean_per_bin,
@@ -29,7 +29,9 @@ from training.options import (
 )
 from training.run import Run
 from training.sample import make_pipeline, sample_images, save_grid
-from training.start import load_start
+from training.settings import TextEncoderSettings
+from training.start import fit_vocabulary, load_start
+from training.unet_data import TrainingData, draw_noisy_batch, embed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,24 +52,6 @@ SHOWN_PROMPTS = (
     "two yellow balloons in the sky",
     "pixel art of a dinosaur on the beach",
 )
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """What the UNet learns from, in memory.
-
-    Attributes:
-        mean, std: (N, 4, 16, 16) float16, of the unscaled latents.
-        text_embeddings: (N, 77, D) float16.
-        uncond_embeddings: (1, 77, D) float16, of the empty prompt.
-        scaling_factor: float.
-    """
-
-    mean: torch.Tensor
-    std: torch.Tensor
-    text_embeddings: torch.Tensor
-    uncond_embeddings: torch.Tensor
-    scaling_factor: float
 
 
 def make_unet(
@@ -107,51 +91,6 @@ def load_start_unet(folder: Path, like: UNet2DConditionModel) -> UNet2DCondition
     return load_start(UNet2DConditionModel, folder, "unet", wanted)
 
 
-@torch.inference_mode()
-def embed(
-    text_encoder: CLIPTextModel,
-    input_ids: torch.Tensor,
-    accelerator: Accelerator,
-    batch_size: int = 256,
-) -> torch.Tensor:
-    """Encode captions once and for all; the text encoder is frozen.
-
-    Returns:
-        (N, 77, D) float16 on the CPU.
-    """
-    with accelerator.autocast():
-        parts = [
-            text_encoder(ids.long().to(accelerator.device))[0].half().cpu()
-            for ids in input_ids.split(batch_size)
-        ]
-    return torch.cat(parts)
-
-
-def draw_noisy_batch(
-    data: TrainingData,
-    alphas_cumprod: torch.Tensor,
-    settings: UnetSettings,
-    generator: torch.Generator,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draw what one step needs, on the CPU, from one source of chance.
-
-    Returns:
-        (noisy_latents, noise, timesteps, text_embeddings): (B, 4, 16, 16) twice, (B,) int64 and
-        (B, 77, D), all float32 but the timesteps.
-    """
-    count = settings.batch_size
-    chosen = torch.randint(len(data.mean), (count,), generator=generator)
-    shape = (count, *data.mean.shape[1:])
-    mean, std = data.mean[chosen].float(), data.std[chosen].float()
-    latents = (mean + std * torch.randn(shape, generator=generator)) * data.scaling_factor
-    text_embeddings = data.text_embeddings[chosen].float()
-    is_empty = torch.rand(count, generator=generator) < settings.empty_prompt_share
-    text_embeddings[is_empty] = data.uncond_embeddings.float()
-    timesteps = torch.randint(len(alphas_cumprod), (count,), generator=generator)
-    noise = torch.randn(shape, generator=generator)
-    return add_noise(latents, noise, alphas_cumprod[timesteps]), noise, timesteps, text_embeddings
-
-
 def make_compute_loss(
     data: TrainingData, settings: UnetSettings, accelerator: Accelerator
 ) -> ComputeLoss:
@@ -169,12 +108,12 @@ def make_compute_loss(
         model: torch.nn.Module, step: int, share: float
     ) -> tuple[torch.Tensor, dict[str, float]]:
         generator = make_step_generator(settings.seed, step, accelerator.process_index)
-        noisy_latents, noise, timesteps, text_embeddings = (
+        noisy_latents, noise, timesteps, conditions = (
             tensor.to(accelerator.device)
             for tensor in draw_noisy_batch(data, alphas_cumprod, settings, generator)
         )
         noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
-        noise_pred = model(noisy_latents, timesteps, encoder_hidden_states=text_embeddings).sample
+        noise_pred = model(noisy_latents, timesteps, conditions).sample
         errors = noise_prediction_errors(noise_pred.float(), noise)
         weights = snr_weights(
             alphas_cumprod.to(timesteps.device)[timesteps], settings.min_snr_gamma
@@ -187,35 +126,63 @@ def make_compute_loss(
     return compute_loss
 
 
+def take_text_encoder(
+    settings: UnetSettings, options: RunOptions, used_ids: torch.Tensor
+) -> CLIPTextModel:
+    """Return the text encoder that the UNet listens to.
+
+    It is that of stage 3. If both learn together from an earlier model, it is that model's: its
+    UNet understands no other.
+
+    Args:
+        settings: `UnetSettings`.
+        options: `RunOptions`.
+        used_ids: (K,) int64, the ids that occur in training.
+    """
+    if not settings.trains_text_encoder or options.start is None:
+        folder = options.folder / "text_encoder" / "model"
+        return CLIPTextModel.from_pretrained(folder, dtype=torch.float32)
+    text_encoder = load_start(CLIPTextModel, options.start, "text_encoder", {})
+    fit_vocabulary(text_encoder, used_ids, TextEncoderSettings.embedding_std)
+    return text_encoder
+
+
 def train_unet(settings: UnetSettings, options: RunOptions) -> None:
-    """Train the UNet into `options.folder / "unet"`."""
+    """Train the UNet into `options.folder / "unet"`, and put its text encoder there, too."""
     accelerator = make_accelerator(options.precision)
     tokenizer = load_tokenizer()
     mean, std, input_ids, scaling_factor = load_latents(options.folder)
-    text_encoder = CLIPTextModel.from_pretrained(
-        options.folder / "text_encoder" / "model", dtype=torch.float32
-    ).to(accelerator.device)
-    data = TrainingData(
-        mean,
-        std,
-        embed(text_encoder, input_ids, accelerator),
-        embed(text_encoder, tokenize_prompt(tokenizer, ""), accelerator),
-        scaling_factor,
-    )
-    vae = AutoencoderKL.from_pretrained(options.folder / "vae" / "model").to(accelerator.device)
+    empty_ids = tokenize_prompt(tokenizer, "")
     torch.manual_seed(settings.seed)
+    used_ids = torch.cat([input_ids.unique().long(), empty_ids.unique()]).unique()
+    text_encoder = take_text_encoder(settings, options, used_ids).to(accelerator.device)
     unet = make_unet(settings, mean.shape[1:], text_encoder.config.hidden_size)
     if options.start is not None:
         unet.load_state_dict(load_start_unet(options.start, unet).state_dict())
-    run = Run(accelerator, unet, settings, options, "unet")
+    if settings.trains_text_encoder:
+        model, conditions = TextToNoise(text_encoder, unet), (input_ids, empty_ids.int())
+    else:
+        ids = (input_ids, empty_ids)
+        model, conditions = unet, (embed(text_encoder, rows, accelerator) for rows in ids)
+    vae = AutoencoderKL.from_pretrained(options.folder / "vae" / "model").to(accelerator.device)
+    run = Run(accelerator, model, settings, options, "unet")
 
-    def show_samples(averaged: UNet2DConditionModel, path: Path) -> None:
-        pipeline = make_pipeline(vae, text_encoder, tokenizer, averaged)
+    def split(averaged: torch.nn.Module) -> tuple[CLIPTextModel, UNet2DConditionModel]:
+        if settings.trains_text_encoder:
+            return averaged.text_encoder, averaged.unet
+        return text_encoder, averaged
+
+    def show_samples(averaged: torch.nn.Module, path: Path) -> None:
+        averaged_text_encoder, averaged_unet = split(averaged)
+        pipeline = make_pipeline(vae, averaged_text_encoder, tokenizer, averaged_unet)
         save_grid(sample_images(pipeline, SHOWN_PROMPTS), path)
 
+    data = TrainingData(mean, std, *conditions, scaling_factor)
     averaged = run.train(make_compute_loss(data, settings, accelerator), show_samples)
     if accelerator.is_main_process:
-        averaged.save_pretrained(run.folder / "model")
+        averaged_text_encoder, averaged_unet = split(averaged)
+        averaged_unet.save_pretrained(run.folder / "model")
+        averaged_text_encoder.save_pretrained(run.folder / "text_encoder")
 
 
 def main() -> None:

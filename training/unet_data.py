@@ -1,0 +1,81 @@
+"""What the UNet learns from: cached latents, and captions as embeddings or as ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from sdhelpers.noise_schedule import add_noise
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from transformers import CLIPTextModel
+
+    from training.settings import UnetSettings
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Latents and captions, in memory.
+
+    Attributes:
+        mean, std: (N, 4, 16, 16) float16, of the unscaled latents.
+        conditions: the captions. (N, 77, D) float16, the embeddings of a frozen text encoder; or
+            (N, 77) int32, the ids, for one that learns along.
+        empty_condition: (1, 77, D) or (1, 77), likewise, of the empty prompt.
+        scaling_factor: float.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    conditions: torch.Tensor
+    empty_condition: torch.Tensor
+    scaling_factor: float
+
+
+@torch.inference_mode()
+def embed(
+    text_encoder: CLIPTextModel,
+    input_ids: torch.Tensor,
+    accelerator: Accelerator,
+    batch_size: int = 256,
+) -> torch.Tensor:
+    """Encode captions once and for all, with a frozen text encoder.
+
+    Returns:
+        (N, 77, D) float16 on the CPU.
+    """
+    with accelerator.autocast():
+        parts = [
+            text_encoder(ids.long().to(accelerator.device))[0].half().cpu()
+            for ids in input_ids.split(batch_size)
+        ]
+    return torch.cat(parts)
+
+
+def draw_noisy_batch(
+    data: TrainingData,
+    alphas_cumprod: torch.Tensor,
+    settings: UnetSettings,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Draw what one step needs, on the CPU, from one source of chance.
+
+    Returns:
+        (noisy_latents, noise, timesteps, conditions): (B, 4, 16, 16) float32 twice, (B,) int64,
+        and (B, 77, D) float32 or (B, 77) int64.
+    """
+    count = settings.batch_size
+    chosen = torch.randint(len(data.mean), (count,), generator=generator)
+    shape = (count, *data.mean.shape[1:])
+    mean, std = data.mean[chosen].float(), data.std[chosen].float()
+    latents = (mean + std * torch.randn(shape, generator=generator)) * data.scaling_factor
+    conditions = data.conditions[chosen]
+    is_empty = torch.rand(count, generator=generator) < settings.empty_prompt_share
+    conditions[is_empty] = data.empty_condition
+    conditions = conditions.float() if conditions.is_floating_point() else conditions.long()
+    timesteps = torch.randint(len(alphas_cumprod), (count,), generator=generator)
+    noise = torch.randn(shape, generator=generator)
+    return add_noise(latents, noise, alphas_cumprod[timesteps]), noise, timesteps, conditions
