@@ -18,6 +18,7 @@ from training.scenes import scene
 from training.settings import SMOKE_SETTINGS, override
 from training.smoke import NUM_STEPS, run_chain
 from training.train_unet import train_unet
+from training.train_vae import train_vae
 
 PROMPTS = ("a photograph of an astronaut riding a horse", "two cats in the snow")
 
@@ -46,6 +47,28 @@ def test_all_four_channels_of_the_latents_live(folder):
     vae = AutoencoderKL.from_pretrained(folder / "vae" / "model")
     assert vae.config.scaling_factor == scaling_factor
     assert (mean.float() * scaling_factor).std() == pytest.approx(1, abs=0.15)
+
+
+def test_the_decoder_alone_can_learn_on(folder, tmp_path):
+    settings = override(SMOKE_SETTINGS["vae"], ["trains_encoder=False", "num_scenes=16"])
+    options = RunOptions(tmp_path, num_steps=2, precision="no", start=folder / "model")
+    train_vae(settings, options)
+    before, after = (
+        AutoencoderKL.from_pretrained(path, dtype=torch.float32)
+        for path in (folder / "model" / "vae", tmp_path / "vae" / "model")
+    )
+    assert after.config.scaling_factor == before.config.scaling_factor
+    moved = {
+        name for name, old in before.state_dict().items() if not old.equal(after.state_dict()[name])
+    }
+    assert moved
+    assert all(name.startswith(("decoder.", "post_quant_conv.")) for name in moved)
+
+
+def test_a_decoder_needs_its_encoder(tmp_path):
+    settings = override(SMOKE_SETTINGS["vae"], ["trains_encoder=False"])
+    with pytest.raises(ValueError, match="give --start"):
+        train_vae(settings, RunOptions(tmp_path, num_steps=2, precision="no"))
 
 
 def test_the_cache_holds_the_scenes_of_its_seeds(folder):

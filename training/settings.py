@@ -39,6 +39,9 @@ class VaeSettings:
     # No unit, times the mean KL of one latent. Pulls all channels towards unit variance; 1e-3
     # silenced one of the four.
     kl_weight: float = 1e-4
+    # Whether the encoder learns, too. Without it the latents stay as they are, so that the decoder
+    # can be improved after the UNet was trained on them.
+    trains_encoder: bool = True
     # No unit. Log variance of the latents at the start: exp(-6) is a standard deviation of 0.05.
     # From 0 on, noise drowns the means, and the decoder paints grey for hundreds of steps.
     initial_log_variance: float = -6.0

@@ -57,12 +57,19 @@ def make_vae(settings: VaeSettings) -> AutoencoderKL:
 def load_vae(settings: VaeSettings, options: RunOptions, pictures: torch.Tensor) -> AutoencoderKL:
     """Return the autoencoder of `options.start`, all channels speaking, with little noise.
 
+    If the encoder doesn't learn, it stays exactly as it is.
+
     Raises:
         ValueError: if its architecture is not that of the settings.
     """
     names = ("block_out_channels", "latent_channels", "norm_num_groups")
     wanted = {name: getattr(settings, name) for name in names}
     vae = load_start(AutoencoderKL, options.start, "vae", wanted)
+    if not settings.trains_encoder:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
+        print(f"starting from {options.start}; the encoder stays as it is")
+        return vae
     lower_noise(vae, settings.initial_log_variance)
     woken = wake_silent_channels(vae, pictures[:NUM_LISTENED])
     print(f"starting from {options.start}; channels woken: {woken or 'none'}")
@@ -215,10 +222,14 @@ def show_reconstructions(autoencoder: Autoencoder, pictures: torch.Tensor, path:
 
 
 def finish(autoencoder: Autoencoder, pictures: torch.Tensor, folder: Path) -> str:
-    """Measure the scale of the latents, save the VAE and return a line of figures."""
+    """Measure the scale of the latents, save the VAE and return a line of figures.
+
+    The scale belongs to the encoder: with one that was not trained it stays to the last digit.
+    """
     unscaled_latents, reconstructions = encode_decode(autoencoder.vae, pictures)
-    scaling_factor = 1 / unscaled_latents.std().item()
-    autoencoder.vae.register_to_config(scaling_factor=scaling_factor)
+    if autoencoder.vae.quant_conv.weight.requires_grad:
+        autoencoder.vae.register_to_config(scaling_factor=1 / unscaled_latents.std().item())
+    scaling_factor = autoencoder.vae.config.scaling_factor
     autoencoder.vae.save_pretrained(folder)
     channels = ", ".join(f"{std:.2f}" for std in unscaled_latents.std((0, 2, 3)).tolist())
     psnr = peak_signal_to_noise(reconstructions, bytes_to_pixel_values(pictures))
@@ -229,7 +240,14 @@ def train_vae(settings: VaeSettings, options: RunOptions) -> None:
     """Train the VAE into `options.folder / "vae"`.
 
     At the end it prints the PSNR on held-out scenes and the spread of the latents.
+
+    Raises:
+        ValueError: if the decoder alone shall learn, and there is no encoder to learn it for.
     """
+    if not settings.trains_encoder and options.start is None:
+        raise ValueError(
+            "trains_encoder=False needs an encoder that is trained: give --start FOLDER"
+        )
     accelerator = make_accelerator(options.precision)
     torch.manual_seed(settings.seed)
     vae = make_vae(settings)  # before the renderers, which draw from the same source of chance
