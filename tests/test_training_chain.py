@@ -151,6 +151,12 @@ def test_the_exported_model_is_half_on_disk_and_float32_in_memory(folder):
     assert 0 < compressed_megabytes(folder / "model") < num_bytes / 1e6
 
 
+def test_an_exported_model_does_not_name_the_folder_it_came_from(folder):
+    configs = list((folder / "model").rglob("*.json"))
+    assert len(configs) >= 5
+    assert not [path for path in configs if str(folder) in path.read_text(encoding="utf-8")]
+
+
 def test_save_and_load_give_equal_samples(folder, tmp_path):
     pipeline = load_pipeline(folder / "model")
     pipeline.save_pretrained(tmp_path / "again")

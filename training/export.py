@@ -31,6 +31,8 @@ def export(folder: Path, out: Path) -> None:
         load_tokenizer(),
         UNet2DConditionModel.from_pretrained(folder / "unet" / "model").half(),
     )
+    for part in ("vae", "unet"):  # diffusers would write down the folder that it read from
+        getattr(pipeline, part).register_to_config(_name_or_path=part)
     pipeline.save_pretrained(out)
     # transformers would otherwise load the text encoder in the precision it has on disk.
     config_path = out / "text_encoder" / "config.json"
