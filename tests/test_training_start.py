@@ -132,6 +132,11 @@ def test_a_learning_text_encoder_comes_with_its_unet(tmp_path: Path) -> None:
         assert torch.equal(weight[horse], known[horse])
 
 
+def test_without_stage_3_there_is_no_text_encoder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"training\.train_text_encoder first"):
+        take_text_encoder(UnetSettings(), RunOptions(tmp_path, num_steps=1), torch.tensor([0]))
+
+
 def test_text_encoder_and_unet_learn_as_one() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)

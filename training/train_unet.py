@@ -138,9 +138,16 @@ def take_text_encoder(
         settings: `UnetSettings`.
         options: `RunOptions`.
         used_ids: (K,) int64, the ids that occur in training.
+
+    Raises:
+        ValueError: if stage 3 has left none, or the earlier model has none.
     """
     if not settings.trains_text_encoder or options.start is None:
         folder = options.folder / "text_encoder" / "model"
+        if not (folder / "config.json").is_file():
+            raise ValueError(
+                f"no text encoder in {folder}; run python -m training.train_text_encoder first"
+            )
         return CLIPTextModel.from_pretrained(folder, dtype=torch.float32)
     text_encoder = load_start(CLIPTextModel, options.start, "text_encoder", {})
     fit_vocabulary(text_encoder, used_ids, TextEncoderSettings.embedding_std)
