@@ -111,6 +111,17 @@ def take_vae(model: Path, folder: Path) -> None:
     load_start(AutoencoderKL, model, "vae", {}).save_pretrained(folder / "vae" / "model")
 
 
+def used_token_ids(input_ids: torch.Tensor, tokenizer: CLIPTokenizer) -> torch.Tensor:
+    """Return the ids that occur in captions or in the empty prompt, (K,) int64.
+
+    Args:
+        input_ids: (N, 77) int, of the captions.
+        tokenizer: CLIPTokenizer.
+    """
+    empty_ids = tokenize_prompt(tokenizer, "")
+    return torch.cat([input_ids.unique().long(), empty_ids.unique()]).unique()
+
+
 def load_latents(folder: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
     """Load the whole cache.
 

@@ -16,8 +16,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from sdhelpers.text import tokenize_prompt
-from training.cache_latents import load_latents, load_tokenizer
+from training.cache_latents import load_latents, load_tokenizer, used_token_ids
 from training.loop import ComputeLoss, make_step_generator
 from training.options import (
     RunOptions,
@@ -205,9 +204,7 @@ def train_text_encoder(settings: TextEncoderSettings, options: RunOptions) -> No
     accelerator = make_accelerator(options.precision)
     tokenizer = load_tokenizer()
     mean, _, input_ids, scaling_factor = load_latents(options.folder)
-    used_ids = torch.cat(
-        [input_ids.unique().long(), tokenize_prompt(tokenizer, "").unique()]
-    ).unique()
+    used_ids = used_token_ids(input_ids, tokenizer)
     torch.manual_seed(settings.seed)
     if options.start is None:
         text_encoder = make_text_encoder(settings, tokenizer, used_ids)

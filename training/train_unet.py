@@ -14,7 +14,7 @@ from transformers import CLIPTextModel
 
 from sdhelpers.noise_schedule import betas_to_alphas_cumprod, make_betas
 from sdhelpers.text import tokenize_prompt
-from training.cache_latents import load_latents, load_tokenizer
+from training.cache_latents import load_latents, load_tokenizer, used_token_ids
 from training.joint import TextToNoise
 from training.loop import ComputeLoss, make_step_generator
 from training.noise import (
@@ -161,7 +161,7 @@ def train_unet(settings: UnetSettings, options: RunOptions) -> None:
     mean, std, input_ids, scaling_factor = load_latents(options.folder)
     empty_ids = tokenize_prompt(tokenizer, "")
     torch.manual_seed(settings.seed)
-    used_ids = torch.cat([input_ids.unique().long(), empty_ids.unique()]).unique()
+    used_ids = used_token_ids(input_ids, tokenizer)
     text_encoder = take_text_encoder(settings, options, used_ids).to(accelerator.device)
     unet = make_unet(settings, mean.shape[1:], text_encoder.config.hidden_size)
     if options.start is not None:
@@ -169,8 +169,8 @@ def train_unet(settings: UnetSettings, options: RunOptions) -> None:
     if settings.trains_text_encoder:
         model, conditions = TextToNoise(text_encoder, unet), (input_ids, empty_ids.int())
     else:
-        ids = (input_ids, empty_ids)
-        model, conditions = unet, (embed(text_encoder, rows, accelerator) for rows in ids)
+        model = unet
+        conditions = tuple(embed(text_encoder, ids, accelerator) for ids in (input_ids, empty_ids))
     vae = AutoencoderKL.from_pretrained(options.folder / "vae" / "model").to(accelerator.device)
     run = Run(accelerator, model, settings, options, "unet")
 
