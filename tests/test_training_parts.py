@@ -15,6 +15,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from sdhelpers.noise_schedule import add_noise, betas_to_alphas_cumprod, make_betas
 from training import run as run_module
+from training.autoencoder import Autoencoder, make_vae
 from training.checkpoints import load_checkpoint, save_checkpoint, write_atomically
 from training.loop import make_step_generator
 from training.noise import mean_per_bin, snr_weights
@@ -26,14 +27,9 @@ from training.sample import make_scheduler
 from training.settings import SMOKE_SETTINGS, UnetSettings, VaeSettings, override
 from training.train_text_encoder import contrastive_loss, shorten
 from training.train_unet import make_compute_loss, make_unet
-from training.train_vae import (
-    Autoencoder,
-    draw_pixel_values,
-    make_vae,
-    peak_signal_to_noise,
-    vae_losses,
-)
+from training.train_vae import draw_pixel_values
 from training.unet_data import TrainingData, draw_noisy_batch
+from training.vae_losses import peak_signal_to_noise, vae_losses
 
 TINY_UNET = UnetSettings(
     block_out_channels=(32, 32),

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sdhelpers.components import Components
+from training.autoencoder import encode_decode
 from training.data import bytes_to_pixel_values, render_batches
 from training.evaluation_settings import EvaluationSettings, PromptSet, first_seed, join
 from training.fidelity import Prompt, score
@@ -21,7 +22,6 @@ from training.measures import (
 )
 from training.painting import Sampling, decode_encoded, paint, render, vary_unsaid
 from training.train_judge import examine
-from training.train_vae import encode_decode
 
 
 def rows_of(answers: Answers, start: int, stop: int) -> Answers:

@@ -12,11 +12,11 @@ from PIL import Image
 
 from sdhelpers.components import Components
 from sdhelpers.sampling import generate
+from training.autoencoder import encode_decode
 from training.facts import OBJECT_COLOURS, Facts, draw_background
 from training.fidelity import Prompt
 from training.nouns import ANY_COLOUR
 from training.scenes import paint_facts
-from training.train_vae import encode_decode
 
 
 @dataclass(frozen=True)

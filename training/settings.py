@@ -39,6 +39,14 @@ class VaeSettings:
     # No unit, times the mean KL of one latent. Pulls all channels towards unit variance; 1e-3
     # silenced one of the four.
     kl_weight: float = 1e-4
+    # No unit. Above 0, a discriminator of patches learns along, for sharper edges; its verdicts
+    # count so much beside the rest of the loss. For a GPU: on two CPU cores the time is better
+    # spent on steps.
+    adversarial_weight: float = 0.0
+    # Share of the run in which the verdicts count. Before, the discriminator learns to judge.
+    adversarial_share: float = 0.5
+    # Channels of the discriminator's first layer.
+    discriminator_width: int = 32
     # Whether the encoder learns, too. Without it the latents stay as they are, so that the decoder
     # can be improved after the UNet was trained on them.
     trains_encoder: bool = True

@@ -5,15 +5,20 @@ Run: python -m training.train_vae --minutes 90
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
 from diffusers import AutoencoderKL
 from torch import nn
-from torch.nn import functional
 
 from sdhelpers.images import tensor_to_images
+from training.autoencoder import (
+    Autoencoder,
+    JudgedAutoencoder,
+    encode_decode,
+    make_discriminator,
+    make_vae,
+)
 from training.data import bytes_to_pixel_values, render_all
 from training.loop import ComputeLoss, make_step_generator
 from training.options import (
@@ -25,6 +30,7 @@ from training.run import Run
 from training.sample import save_grid
 from training.scenes import FIRST_EVALUATION_SEED, IMAGE_SIZE
 from training.start import load_start, lower_noise, wake_silent_channels
+from training.vae_losses import adversarial_losses, peak_signal_to_noise, vae_losses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,23 +41,6 @@ if TYPE_CHECKING:
 
 NUM_SHOWN = 8
 NUM_LISTENED = 128  # pictures, to find channels of a started model that say nothing
-
-
-def make_vae(settings: VaeSettings) -> AutoencoderKL:
-    """Return a new autoencoder, whose latents begin with little noise."""
-    levels = len(settings.block_out_channels)
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=settings.block_out_channels,
-        latent_channels=settings.latent_channels,
-        norm_num_groups=settings.norm_num_groups,
-        sample_size=IMAGE_SIZE,
-    )
-    # The last layer before the latents gives the means, then the log variances.
-    with torch.no_grad():
-        vae.quant_conv.bias[settings.latent_channels :] += settings.initial_log_variance
-    return vae
 
 
 def load_vae(settings: VaeSettings, options: RunOptions, pictures: torch.Tensor) -> AutoencoderKL:
@@ -74,63 +63,6 @@ def load_vae(settings: VaeSettings, options: RunOptions, pictures: torch.Tensor)
     woken = wake_silent_channels(vae, pictures[:NUM_LISTENED])
     print(f"starting from {options.start}; channels woken: {woken or 'none'}")
     return vae
-
-
-class Autoencoder(nn.Module):
-    """The VAE as one forward pass: encode, draw, decode.
-
-    Args:
-        vae: AutoencoderKL.
-    """
-
-    def __init__(self, vae: AutoencoderKL) -> None:
-        super().__init__()
-        self.vae = vae
-
-    def forward(
-        self, pixel_values: torch.Tensor, noise: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return (reconstruction, mean, log variance).
-
-        Args:
-            pixel_values: (B, 3, H, W) in [-1, 1].
-            noise: (B, 4, H/8, W/8), standard normal; zeros decode the mean.
-        """
-        posterior = self.vae.encode(pixel_values).latent_dist
-        unscaled_latents = posterior.mean + posterior.std * noise
-        return self.vae.decode(unscaled_latents).sample, posterior.mean, posterior.logvar
-
-
-def neighbour_differences(pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the differences between pixels and those below and right of them."""
-    return (
-        pixel_values[..., 1:, :] - pixel_values[..., :-1, :],
-        pixel_values[..., 1:] - pixel_values[..., :-1],
-    )
-
-
-def vae_losses(
-    reconstruction: torch.Tensor,
-    pixel_values: torch.Tensor,
-    mean: torch.Tensor,
-    logvar: torch.Tensor,
-) -> dict[str, torch.Tensor]:
-    """Return the parts of the VAE's loss.
-
-    Returns:
-        "l1" and "squared": mean absolute and mean squared error of the pixels. "gradient": mean
-        absolute error of the differences between neighbours, both directions added. "kl": mean KL
-        divergence of one latent from a standard normal, 0.5 * (mean^2 + variance - 1 - log
-        variance), in nats.
-    """
-    l1 = functional.l1_loss(reconstruction, pixel_values)
-    pairs = zip(
-        neighbour_differences(reconstruction), neighbour_differences(pixel_values), strict=True
-    )
-    gradient = sum(functional.l1_loss(ours, true) for ours, true in pairs)
-    kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-    squared = functional.mse_loss(reconstruction, pixel_values)
-    return {"l1": l1, "squared": squared, "gradient": gradient, "kl": kl}
 
 
 def draw_pixel_values(
@@ -173,7 +105,7 @@ def make_compute_loss(
         shape = (len(pixel_values), settings.latent_channels, latent_size, latent_size)
         noise = torch.randn(shape, generator=generator).to(accelerator.device)
         pixel_values = pixel_values.to(accelerator.device)
-        reconstruction, mean, logvar = model(pixel_values, noise)
+        reconstruction, mean, logvar, *verdicts = model(pixel_values, noise)
         losses = vae_losses(reconstruction.float(), pixel_values, mean, logvar)
         loss = (
             losses["l1"]
@@ -181,37 +113,14 @@ def make_compute_loss(
             + settings.gradient_weight * losses["gradient"]
             + settings.kl_weight * losses["kl"]
         )
+        if verdicts:
+            losses |= adversarial_losses(*(verdict.float() for verdict in verdicts))
+            is_heard = share >= 1 - settings.adversarial_share
+            weight = settings.adversarial_weight * is_heard
+            loss = loss + losses["discriminator"] + weight * losses["adversarial"]
         return loss, {name: value.item() for name, value in losses.items()}
 
     return compute_loss
-
-
-@torch.inference_mode()
-def encode_decode(
-    vae: AutoencoderKL, pictures: torch.Tensor, batch_size: int = 16
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Encode pictures and decode the means.
-
-    Args:
-        vae: AutoencoderKL.
-        pictures: (N, 3, 128, 128) uint8.
-        batch_size: pictures at a time.
-
-    Returns:
-        (unscaled_latents, reconstructions), the latter clamped to [-1, 1]; both on the CPU.
-    """
-    latents, reconstructions = [], []
-    for batch in pictures.split(batch_size):
-        mean = vae.encode(bytes_to_pixel_values(batch).to(vae.device)).latent_dist.mean
-        latents.append(mean.cpu())
-        reconstructions.append(vae.decode(mean).sample.clamp(-1, 1).cpu())
-    return torch.cat(latents), torch.cat(reconstructions)
-
-
-def peak_signal_to_noise(reconstructions: torch.Tensor, pixel_values: torch.Tensor) -> float:
-    """Return the PSNR in dB of values in [-1, 1], from the mean squared error over all."""
-    error = ((reconstructions - pixel_values) / 2).square().mean().item()
-    return -10 * math.log10(error)
 
 
 def show_reconstructions(autoencoder: Autoencoder, pictures: torch.Tensor, path: Path) -> None:
@@ -255,7 +164,11 @@ def train_vae(settings: VaeSettings, options: RunOptions) -> None:
     held_out = render_all(range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 128))
     if options.start is not None:
         vae = load_vae(settings, options, pictures)
-    run = Run(accelerator, Autoencoder(vae), settings, options, "vae")
+    autoencoder = Autoencoder(vae)
+    if settings.adversarial_weight > 0:
+        discriminator = make_discriminator(settings.discriminator_width)
+        autoencoder = JudgedAutoencoder(vae, discriminator)
+    run = Run(accelerator, autoencoder, settings, options, "vae")
     averaged = run.train(
         make_compute_loss(pictures, settings, accelerator),
         lambda model, path: show_reconstructions(model, held_out[:NUM_SHOWN], path),
