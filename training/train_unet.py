@@ -103,6 +103,7 @@ def make_compute_loss(
     """
     betas = make_betas(settings.num_train_timesteps, settings.beta_start, settings.beta_end)
     alphas_cumprod = betas_to_alphas_cumprod(betas)
+    weights = snr_weights(alphas_cumprod, settings.snr_exponent).to(accelerator.device)
 
     def compute_loss(
         model: torch.nn.Module, step: int, share: float
@@ -115,13 +116,10 @@ def make_compute_loss(
         noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
         noise_pred = model(noisy_latents, timesteps, conditions).sample
         errors = noise_prediction_errors(noise_pred.float(), noise)
-        weights = snr_weights(
-            alphas_cumprod.to(timesteps.device)[timesteps], settings.min_snr_gamma
-        )
         bins = mean_per_bin(
             errors.detach(), timesteps, settings.num_train_timesteps, settings.num_loss_bins
         )
-        return (weights * errors).mean(), bins
+        return (weights[timesteps] * errors).mean(), bins
 
     return compute_loss
 
