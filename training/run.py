@@ -10,6 +10,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from training.checkpoints import load_checkpoint, save_checkpoint, write_atomically
+from training.compiled import compile_checked
 from training.loop import ComputeLoss, training_steps
 from training.plan import Plan
 from training.progress import Progress, Stopwatch
@@ -90,8 +91,7 @@ class Run:
         self.step, self.seconds, self.history = 0, 0.0, []
         self.restore()
         self.prepared_model, self.prepared_optimizer = accelerator.prepare(model, self.optimizer)
-        if options.use_compile:
-            self.prepared_model = torch.compile(self.prepared_model, dynamic=False)
+        self.use_compile = options.use_compile
 
     def state(self) -> dict[str, Any]:
         """Return everything that a resumed run needs. The step is also the random state."""
@@ -153,14 +153,21 @@ class Run:
 
         Returns:
             torch.nn.Module: the averaged model.
+
+        Raises:
+            RuntimeError: if the run is to be compiled, and that would change its gradients.
         """
+        model = self.prepared_model
+        if self.use_compile:
+            share = self.plan.share_done(self.step, self.seconds)
+            model = compile_checked(model, compute_loss, self.step, share, self.accelerator)
         progress = Progress(self.plan, self.history)
         report_due = Stopwatch(SECONDS_BETWEEN_REPORTS)
         checkpoint_due = Stopwatch(SECONDS_BETWEEN_CHECKPOINTS)
         samples_due = Stopwatch(SECONDS_BETWEEN_SAMPLES)
         steps = training_steps(
             self.accelerator,
-            self.prepared_model,
+            model,
             self.prepared_optimizer,
             compute_loss,
             self.plan,

@@ -85,11 +85,15 @@ def make_compute_loss(
         settings: `JudgeSettings`.
         accelerator: accelerate.Accelerator.
     """
+    drawn = {}
 
     def compute_loss(
         model: nn.Module, step: int, share: float
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        pictures, targets = next(batches)
+        if step not in drawn:  # a step may be asked for twice, to compare gradients
+            drawn.clear()
+            drawn[step] = next(batches)
+        pictures, targets = drawn[step]
         generator = make_step_generator(settings.seed, step, accelerator.process_index)
         pixel_values = degrade(bytes_to_pixel_values(pictures), settings, generator)
         targets = {name: target.to(accelerator.device) for name, target in targets.items()}
