@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from training.loop import ComputeLoss
 
-# No unit. A compiled network rounds in other places: gradients of one parameter had a cosine of
-# 0.77 and more with the plain ones in bfloat16, and of 0 where they were lost.
+# No unit. A compiled network rounds in other places. Rounding to bfloat16 as such left the gradient
+# of every parameter of the UNet a cosine of 0.77 or more with float32's; a lost one has 0.
 LOWEST_COSINE = 0.5
 # Share of the whole gradient's norm below which a parameter's own is mostly rounding.
 SMALLEST_SHARE = 1e-3
