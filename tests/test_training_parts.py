@@ -19,7 +19,7 @@ from training import run as run_module
 from training.autoencoder import Autoencoder, make_vae
 from training.checkpoints import load_checkpoint, save_checkpoint, write_atomically
 from training.loop import make_step_generator
-from training.noise import mean_per_bin, snr_weights
+from training.noise import draw_timesteps, mean_per_bin, snr_weights
 from training.options import RunOptions, make_accelerator
 from training.plan import Plan
 from training.progress import Progress, format_duration
@@ -84,13 +84,24 @@ def test_the_shipped_scheduler_follows_the_schedule_of_the_training():
     assert (make_scheduler().alphas_cumprod - ours).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize(("floor", "least"), [(0.0, 0.0047), (0.04, 0.04)])
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
-def test_snr_weights_agree_with_the_librarys_snr(exponent):
+def test_snr_weights_agree_with_the_librarys_snr(exponent, floor, least):
     ddpm = make_ddpm()
-    unscaled = compute_snr(ddpm, torch.arange(1000)).double() ** -exponent
-    weights = snr_weights(ddpm.alphas_cumprod, exponent)
+    snr = np.maximum(compute_snr(ddpm, torch.arange(1000)).double().numpy(), floor)
+    unscaled = snr**-exponent
+    weights = snr_weights(ddpm.alphas_cumprod, exponent, floor)
     assert np.allclose(weights, unscaled / unscaled.mean(), rtol=1e-4)
-    assert weights[-1] / weights[0] == pytest.approx((1175.44 / 0.0047) ** exponent, rel=0.02)
+    assert weights[-1] / weights[0] == pytest.approx((1175.44 / least) ** exponent, rel=0.02)
+
+
+def test_timesteps_are_drawn_as_often_as_their_frequencies_say():
+    frequencies = torch.tensor([0.0, 1.0, 2.0, 5.0])
+    drawn = draw_timesteps(frequencies, 40_000, torch.Generator().manual_seed(0))
+    shares = torch.bincount(drawn, minlength=4) / len(drawn)
+    assert drawn.dtype == torch.int64
+    assert shares[0] == 0
+    assert (shares - frequencies / frequencies.sum()).abs().max() < 0.01  # four standard errors
 
 
 def test_errors_are_averaged_per_noise_level():
@@ -109,10 +120,15 @@ def test_the_unets_loss_is_the_weighted_error_of_its_prediction():
     loss, bins = make_compute_loss(data, TINY_UNET, accelerator)(predict, 3, 0.0)
     ddpm = make_ddpm()
     generator = make_step_generator(TINY_UNET.seed, 3)
-    _, noise, timesteps, _ = draw_noisy_batch(data, ddpm.alphas_cumprod, TINY_UNET, generator)
+    floor = TINY_UNET.snr_floor
+    snrs = [max(share / (1 - share), floor) for share in ddpm.alphas_cumprod.tolist()]
+    all_weights = [snr**-0.25 for snr in snrs]  # half of an exponent of 0.5
+    frequencies = torch.tensor(all_weights)
+    _, noise, timesteps, _ = draw_noisy_batch(
+        data, ddpm.alphas_cumprod, frequencies, TINY_UNET, generator
+    )
     assert torch.equal(seen["timesteps"], timesteps)
     total = 0.0
-    all_weights = [((1 - share) / share) ** 0.5 for share in ddpm.alphas_cumprod.tolist()]
     for row, timestep in enumerate(timesteps.tolist()):
         weight = all_weights[timestep] / sum(all_weights) * len(all_weights)
         difference = 0.5 * seen["latents"][row] - noise[row]
@@ -121,12 +137,33 @@ def test_the_unets_loss_is_the_weighted_error_of_its_prediction():
     assert bins
 
 
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_half_drawn_and_half_weighed_is_the_loss_that_weighs_evenly_drawn_timesteps(exponent):
+    accelerator = make_accelerator("no")
+    made = make_data()
+    data = replace(made, mean=torch.full_like(made.mean, 0.5), std=torch.zeros_like(made.std))
+    settings = override(TINY_UNET, ["batch_size=20000", f"snr_exponent={exponent}"])
+    ddpm, errors = make_ddpm(), torch.linspace(2.0, 0.1, 1000)
+
+    def predict(noisy_latents, timesteps, text_embeddings):
+        share = ddpm.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+        clean = 0.5 * data.scaling_factor  # known, so that an error of choice can be put on top
+        noise = (noisy_latents - share.sqrt() * clean) / (1 - share).sqrt()
+        return SimpleNamespace(sample=noise + errors[timesteps].sqrt().view(-1, 1, 1, 1))
+
+    loss, _ = make_compute_loss(data, settings, accelerator)(predict, 0, 0.0)
+    weights = snr_weights(ddpm.alphas_cumprod, exponent, settings.snr_floor)
+    half = snr_weights(ddpm.alphas_cumprod, exponent / 2, settings.snr_floor)
+    expected = (weights * errors).mean() * half.square().mean()  # only the scale differs
+    assert loss.item() == pytest.approx(expected.item(), rel=0.02)
+
+
 def test_one_caption_in_ten_is_empty_and_the_latents_are_scaled():
     data = make_data()
     settings = override(TINY_UNET, ["batch_size=4000"])
     clean = torch.ones(1000)  # no noise at all: what remains are the latents
     latents, noise, timesteps, text = draw_noisy_batch(
-        data, clean, settings, make_step_generator(0, 0)
+        data, clean, torch.ones(1000), settings, make_step_generator(0, 0)
     )
     is_empty = (text == data.empty_condition.float()).flatten(1).all(1)
     assert 0.08 < is_empty.float().mean() < 0.12
@@ -142,7 +179,9 @@ def test_captions_are_drawn_as_ids_for_a_text_encoder_that_learns_along():
     with_ids = replace(with_embeddings, conditions=ids, empty_condition=ids[:1] * 0 - 1)
     settings = override(TINY_UNET, ["batch_size=400"])
     drawn = [
-        draw_noisy_batch(data, torch.ones(1000), settings, make_step_generator(0, 0))
+        draw_noisy_batch(
+            data, torch.ones(1000), torch.ones(1000), settings, make_step_generator(0, 0)
+        )
         for data in (with_embeddings, with_ids)
     ]
     assert torch.equal(drawn[0][0], drawn[1][0])

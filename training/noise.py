@@ -3,8 +3,8 @@
 import torch
 
 
-def snr_weights(alphas_cumprod: torch.Tensor, exponent: float) -> torch.Tensor:
-    """Return the weight of the loss at every timestep, SNR^-exponent, scaled to a mean of 1.
+def snr_weights(alphas_cumprod: torch.Tensor, exponent: float, floor: float = 0.0) -> torch.Tensor:
+    """Return the weight of every timestep, SNR^-exponent, scaled to a mean of 1.
 
     Nearly clean latents (high signal-to-noise ratio) have by far the largest errors, yet where
     things go and which way they face is decided in noise. An exponent of 0.5 evens this out: in
@@ -16,13 +16,30 @@ def snr_weights(alphas_cumprod: torch.Tensor, exponent: float) -> torch.Tensor:
     Args:
         alphas_cumprod: (T,), of the whole noise schedule.
         exponent: no unit.
+        floor: the signal-to-noise ratio below which the weight grows no further, no unit.
 
     Returns:
         (T,).
     """
     snr = alphas_cumprod / (1 - alphas_cumprod)
-    weights = snr**-exponent
+    weights = snr.clamp(min=floor) ** -exponent
     return weights / weights.mean()
+
+
+def draw_timesteps(
+    frequencies: torch.Tensor, count: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Draw timesteps, each as often as its frequency says.
+
+    Args:
+        frequencies: (T,), at least 0; their sum may be any number above 0.
+        count: how many.
+        generator: the source of chance, on the CPU.
+
+    Returns:
+        (count,) int64 in [0, T).
+    """
+    return torch.multinomial(frequencies, count, replacement=True, generator=generator)
 
 
 def noise_prediction_errors(noise_pred: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

@@ -136,6 +136,10 @@ class UnetSettings:
     # No unit. The loss is weighed by SNR^-exponent: 0 weighs all timesteps alike, and nearly clean
     # latents take over; 0.5 lets all noise levels count about alike.
     snr_exponent: float = 0.5
+    # No unit. Weights grow no further below this signal-to-noise ratio (timestep 795 of SD's
+    # schedule), where little but the background can be told: without it the noisiest tenth of the
+    # timesteps made up two thirds of the gradient's variance.
+    snr_floor: float = 0.04
     # Steps of the noise schedule, and its ends: SD's scaled-linear betas.
     num_train_timesteps: int = 1000
     beta_start: float = 0.00085

@@ -96,6 +96,9 @@ def make_compute_loss(
 ) -> ComputeLoss:
     """Return the loss function of the UNet's training steps.
 
+    Half of a timestep's weight is how often it is drawn, half how much it then counts: gradients
+    of single scenes are about equally long so, and no noise level drowns the others.
+
     Args:
         data: `TrainingData`.
         settings: `UnetSettings`.
@@ -103,7 +106,8 @@ def make_compute_loss(
     """
     betas = make_betas(settings.num_train_timesteps, settings.beta_start, settings.beta_end)
     alphas_cumprod = betas_to_alphas_cumprod(betas)
-    weights = snr_weights(alphas_cumprod, settings.snr_exponent).to(accelerator.device)
+    frequencies = snr_weights(alphas_cumprod, settings.snr_exponent / 2, settings.snr_floor)
+    weights = frequencies.to(accelerator.device)
 
     def compute_loss(
         model: torch.nn.Module, step: int, share: float
@@ -111,7 +115,7 @@ def make_compute_loss(
         generator = make_step_generator(settings.seed, step, accelerator.process_index)
         noisy_latents, noise, timesteps, conditions = (
             tensor.to(accelerator.device)
-            for tensor in draw_noisy_batch(data, alphas_cumprod, settings, generator)
+            for tensor in draw_noisy_batch(data, alphas_cumprod, frequencies, settings, generator)
         )
         noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
         noise_pred = model(noisy_latents, timesteps, conditions).sample

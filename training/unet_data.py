@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sdhelpers.noise_schedule import add_noise
+from training.noise import draw_timesteps
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -58,10 +59,18 @@ def embed(
 def draw_noisy_batch(
     data: TrainingData,
     alphas_cumprod: torch.Tensor,
+    frequencies: torch.Tensor,
     settings: UnetSettings,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Draw what one step needs, on the CPU, from one source of chance.
+
+    Args:
+        data: what to draw from.
+        alphas_cumprod: (T,), of the noise schedule.
+        frequencies: (T,), how often each timestep is drawn; see `draw_timesteps`.
+        settings: `UnetSettings`.
+        generator: the source of chance.
 
     Returns:
         (noisy_latents, noise, timesteps, conditions): (B, 4, 16, 16) float32 twice, (B,) int64,
@@ -76,6 +85,6 @@ def draw_noisy_batch(
     is_empty = torch.rand(count, generator=generator) < settings.empty_prompt_share
     conditions[is_empty] = data.empty_condition
     conditions = conditions.float() if conditions.is_floating_point() else conditions.long()
-    timesteps = torch.randint(len(alphas_cumprod), (count,), generator=generator)
+    timesteps = draw_timesteps(frequencies, count, generator)
     noise = torch.randn(shape, generator=generator)
     return add_noise(latents, noise, alphas_cumprod[timesteps]), noise, timesteps, conditions
