@@ -514,6 +514,28 @@ def test_degraded_pictures_keep_their_range_and_some_stay_as_they_are():
     assert (degrade(even, settings, torch.Generator()) - 0.5).abs().max() < 1e-5
 
 
+def test_the_judge_reads_a_things_noun_and_colour_where_the_thing_is():
+    judge = Judge(SMOKE_JUDGE).eval()
+    pixel_values = torch.rand(3, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    row, column = 5, 2  # of the 8 x 8 places
+    with torch.no_grad():
+        for order, far in (("first", 100.0), ("second", 0.0)):
+            torch.nn.init.zeros_(judge.places[order].weight)
+            torch.nn.init.zeros_(judge.places[order].bias)
+            judge.places[order].bias[8 * row + column] = far
+        logits = judge(pixel_values)
+        at_places = judge.blocks(pixel_values)
+        nouns, colours = judge.noun_map(at_places), judge.colour_map(at_places)
+    assert at_places.shape[2:] == (8, 8)
+    assert torch.allclose(logits["nouns"], nouns.exp().sum((2, 3)).log(), atol=1e-4)
+    assert torch.allclose(logits["first"], nouns[:, :, row, column], atol=1e-5)
+    assert torch.allclose(logits["first_colour"], colours[:, :, row, column], atol=1e-5)
+    assert torch.allclose(logits["second"], nouns.mean((2, 3)), atol=1e-5)
+    assert torch.allclose(logits["second_colour"], colours.mean((2, 3)), atol=1e-5)
+    assert set(logits) == {"nouns", "features", *QUESTIONS}
+    assert torch.allclose(logits["features"].norm(dim=1), torch.ones(3))
+
+
 def test_the_judge_refuses_what_it_cannot_read(tmp_path):
     judge = Judge(SMOKE_JUDGE)
     with pytest.raises(ValueError, match="uint8"):

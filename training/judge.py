@@ -1,6 +1,7 @@
 """The judge: a small network that looks at a picture and answers the `QUESTIONS` about it."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,9 +13,14 @@ from torch.nn import functional
 
 from training.checkpoints import write_atomically
 from training.data import bytes_to_pixel_values
+from training.facts import OBJECT_COLOURS
 from training.nouns import NOUNS
 from training.paint import IMAGE_SIZE
 from training.questions import QUESTIONS
+
+# Questions about one of up to two things, and those about the whole picture.
+ORDERS = ("first", "second")
+WHOLE_PICTURE = ("relation", "background", "style")
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,22 @@ SMOKE_JUDGE = JudgeSettings(
 )
 
 
+def make_block(width: int, next_width: int, is_double: bool, norm_num_groups: int) -> nn.Sequential:
+    """Return one level: a convolution that halves the size, and another one if it is double."""
+    layers = [nn.Conv2d(width, next_width, 3, stride=2, padding=1)]
+    layers += [nn.GroupNorm(norm_num_groups, next_width), nn.SiLU()]
+    if is_double:
+        layers += [nn.Conv2d(next_width, next_width, 3, padding=1)]
+        layers += [nn.GroupNorm(norm_num_groups, next_width), nn.SiLU()]
+    return nn.Sequential(*layers)
+
+
 class Judge(nn.Module):
-    """A convolutional network from pixels to one feature vector, and a layer per question.
+    """A convolutional network from pixels to answers: what is where, and where to look for what.
+
+    A map of 8 x 8 places says which noun and which colour is at each. The picture as a whole, a
+    feature vector, says where the first and the second thing are, and answers the rest. So a noun
+    need not be learnt for every place anew.
 
     Args:
         settings: `JudgeSettings`.
@@ -82,23 +102,27 @@ class Judge(nn.Module):
                 f"{len(settings.channels)} levels shrink {IMAGE_SIZE} pixels to {last_size}; "
                 "give five entries of channels, which shrink it to 4"
             )
-        layers, width = [], 3
+        blocks, width = [], 3
         for level, next_width in enumerate(settings.channels):
-            layers += [nn.Conv2d(width, next_width, 3, stride=2, padding=1)]
-            layers += [nn.GroupNorm(settings.norm_num_groups, next_width), nn.SiLU()]
-            if 0 < level < len(settings.channels) - 1:
-                layers += [nn.Conv2d(next_width, next_width, 3, padding=1)]
-                layers += [nn.GroupNorm(settings.norm_num_groups, next_width), nn.SiLU()]
+            is_middle = 0 < level < len(settings.channels) - 1
+            blocks.append(make_block(width, next_width, is_middle, settings.norm_num_groups))
             width = next_width
-        self.layers = nn.Sequential(*layers)
+        *to_map, self.last_block = blocks
+        self.blocks = nn.Sequential(*to_map)
         # The 4 x 4 map is flattened, not averaged: left and right, above and below matter.
         self.projection = nn.Linear(width * last_size**2, settings.feature_dim)
         self.norm = nn.LayerNorm(settings.feature_dim)
-        sizes = {"nouns": len(NOUNS), **{name: len(all_) for name, all_ in QUESTIONS.items()}}
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(settings.feature_dim, size) for name, size in sizes.items()}
+        map_width, num_places = settings.channels[-2], (2 * last_size) ** 2
+        self.noun_map = nn.Conv2d(map_width, len(NOUNS), 1)
+        self.colour_map = nn.Conv2d(map_width, len(OBJECT_COLOURS), 1)
+        self.places = nn.ModuleDict(
+            {order: nn.Linear(settings.feature_dim, num_places) for order in ORDERS}
         )
-        nn.init.constant_(self.heads["nouns"].bias, -4.0)  # most nouns are absent: e^-4 is 2 %
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(settings.feature_dim, len(QUESTIONS[name])) for name in WHOLE_PICTURE}
+        )
+        # Most nouns are absent: e^-4 is 2 %, and the sum over the places makes it no less rare.
+        nn.init.constant_(self.noun_map.bias, -4.0 - math.log(num_places))
 
     def forward(self, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the logits of all answers, and the features.
@@ -107,11 +131,21 @@ class Judge(nn.Module):
             pixel_values: (B, 3, 128, 128) in [-1, 1].
 
         Returns:
-            "nouns": (B, 129), one logit per noun. Every question: (B, its answers).
-            "features": (B, feature_dim) of length 1, for distances between 0 and 2.
+            "nouns": (B, 129), one logit per noun: the smooth maximum over the places. Every
+            question: (B, its answers). "features": (B, feature_dim) of length 1, for distances
+            between 0 and 2.
         """
-        normed = self.norm(self.projection(self.layers(pixel_values).flatten(1)))
-        logits = {name: head(functional.silu(normed)) for name, head in self.heads.items()}
+        at_places = self.blocks(pixel_values)
+        normed = self.norm(self.projection(self.last_block(at_places).flatten(1)))
+        seen = functional.silu(normed)
+        noun_logits = self.noun_map(at_places).flatten(2)
+        colour_logits = self.colour_map(at_places).flatten(2)
+        logits = {"nouns": noun_logits.logsumexp(2)}
+        for order, head in self.places.items():
+            shares = head(seen).softmax(1)[..., None]
+            logits[order] = (noun_logits @ shares).squeeze(2)
+            logits[f"{order}_colour"] = (colour_logits @ shares).squeeze(2)
+        logits |= {name: head(seen) for name, head in self.heads.items()}
         return {**logits, "features": functional.normalize(normed, dim=-1)}
 
 
