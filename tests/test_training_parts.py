@@ -18,6 +18,7 @@ from sdhelpers.noise_schedule import add_noise, betas_to_alphas_cumprod, make_be
 from training import run as run_module
 from training.autoencoder import Autoencoder, make_vae
 from training.checkpoints import load_checkpoint, save_checkpoint, write_atomically
+from training.contrast import contrastive_loss
 from training.loop import make_step_generator
 from training.noise import draw_timesteps, mean_per_bin, snr_weights
 from training.options import RunOptions, make_accelerator
@@ -26,7 +27,7 @@ from training.progress import Progress, format_duration
 from training.run import Run, make_ema
 from training.sample import make_scheduler
 from training.settings import SMOKE_SETTINGS, UnetSettings, VaeSettings, override
-from training.train_text_encoder import contrastive_loss, shorten
+from training.train_text_encoder import shorten
 from training.train_unet import make_compute_loss, make_unet
 from training.train_vae import draw_pixel_values
 from training.unet_data import TrainingData, draw_noisy_batch

@@ -8,15 +8,14 @@ Run: python -m training.train_text_encoder --minutes 25
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from training.cache_latents import load_latents, load_tokenizer, used_token_ids
+from training.contrast import ContrastiveModel, contrastive_loss, gather_with_gradient
 from training.loop import ComputeLoss, make_step_generator
 from training.options import (
     RunOptions,
@@ -85,81 +84,6 @@ def make_text_encoder(
     return text_encoder
 
 
-class ImageTower(nn.Module):
-    """A small convolutional network from latents to one vector.
-
-    Args:
-        settings: `TextEncoderSettings`.
-        latent_channels: channels of the latents, 4 in SD.
-    """
-
-    def __init__(self, settings: TextEncoderSettings, latent_channels: int) -> None:
-        super().__init__()
-        layers, width = [], latent_channels
-        for level, next_width in enumerate(settings.tower_channels):
-            stride = 1 if level == 0 else 2
-            layers += [
-                nn.Conv2d(width, next_width, 3, stride, padding=1),
-                nn.GroupNorm(8, next_width),
-                nn.SiLU(),
-                nn.Conv2d(next_width, next_width, 3, padding=1),
-                nn.GroupNorm(8, next_width),
-                nn.SiLU(),
-            ]
-            width = next_width
-        self.layers = nn.Sequential(*layers)
-        # The 4 x 4 map is flattened, not averaged: left and right, above and below matter.
-        self.projection = nn.Linear(width * 16, settings.projection_dim)
-
-    def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return (B, projection_dim) for latents (B, 4, 16, 16)."""
-        return self.projection(self.layers(latents).flatten(1))
-
-
-class ContrastiveModel(nn.Module):
-    """The text encoder and the image tower with their shared space.
-
-    Args:
-        settings: `TextEncoderSettings`.
-        text_encoder: CLIPTextModel.
-        latent_channels: channels of the latents.
-    """
-
-    def __init__(
-        self, settings: TextEncoderSettings, text_encoder: CLIPTextModel, latent_channels: int
-    ) -> None:
-        super().__init__()
-        self.text_encoder = text_encoder
-        self.text_projection = nn.Linear(settings.hidden_size, settings.projection_dim, bias=False)
-        self.image_tower = ImageTower(settings, latent_channels)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(settings.initial_logit_scale)))
-        self.max_log_scale = math.log(settings.max_logit_scale)
-
-    def forward(self, input_ids: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-        """Return the (B, B) similarities of captions (rows) and pictures, scaled to logits.
-
-        Args:
-            input_ids: (B, L) int64; L may be less than 77 if every caption still ends in it.
-            latents: (B, 4, 16, 16), scaled.
-        """
-        text = self.text_projection(self.text_encoder(input_ids).pooler_output)
-        image = self.image_tower(latents)
-        similarity = functional.normalize(text, dim=-1) @ functional.normalize(image, dim=-1).T
-        return self.log_scale.clamp(max=self.max_log_scale).exp() * similarity
-
-
-def contrastive_loss(logits: torch.Tensor) -> torch.Tensor:
-    """Return CLIP's loss: the mean of two cross-entropies, captions to pictures and back.
-
-    Args:
-        logits: (B, B); the diagonal holds the true pairs.
-    """
-    targets = torch.arange(len(logits), device=logits.device)
-    return (
-        functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)
-    ) / 2
-
-
 def shorten(input_ids: torch.Tensor, eos_token_id: int) -> torch.Tensor:
     """Cut off columns that are padding in every row; the encoder is causal and can't see them."""
     longest = int((input_ids == eos_token_id).int().argmax(1).max()) + 1
@@ -189,7 +113,9 @@ def make_compute_loss(
         generator = make_step_generator(settings.seed, step, accelerator.process_index)
         chosen = torch.randperm(len(latents), generator=generator)[: settings.batch_size]
         ids = shorten(input_ids[chosen].long(), eos_token_id).to(accelerator.device)
-        logits = model(ids, latents[chosen].float().to(accelerator.device)).float()
+        text, image, scale = model(ids, latents[chosen].float().to(accelerator.device))
+        text, image = (gather_with_gradient(part.float(), accelerator) for part in (text, image))
+        logits = scale * text @ image.T
         hits = logits.argmax(1) == torch.arange(len(logits), device=logits.device)
         return contrastive_loss(logits), {"accuracy": hits.float().mean().item()}
 

@@ -100,7 +100,7 @@ def make_compute_loss(
     of single scenes are about equally long so, and no noise level drowns the others.
 
     Args:
-        data: `TrainingData`.
+        data: `TrainingData`, on the accelerator's device.
         settings: `UnetSettings`.
         accelerator: accelerate.Accelerator.
     """
@@ -113,9 +113,8 @@ def make_compute_loss(
         model: torch.nn.Module, step: int, share: float
     ) -> tuple[torch.Tensor, dict[str, float]]:
         generator = make_step_generator(settings.seed, step, accelerator.process_index)
-        noisy_latents, noise, timesteps, conditions = (
-            tensor.to(accelerator.device)
-            for tensor in draw_noisy_batch(data, alphas_cumprod, frequencies, settings, generator)
+        noisy_latents, noise, timesteps, conditions = draw_noisy_batch(
+            data, alphas_cumprod, frequencies, settings, generator
         )
         noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
         noise_pred = model(noisy_latents, timesteps, conditions).sample
@@ -186,7 +185,7 @@ def train_unet(settings: UnetSettings, options: RunOptions) -> None:
         pipeline = make_pipeline(vae, averaged_text_encoder, tokenizer, averaged_unet)
         save_grid(sample_images(pipeline, SHOWN_PROMPTS), path)
 
-    data = TrainingData(mean, std, *conditions, scaling_factor)
+    data = TrainingData(mean, std, *conditions, scaling_factor).to(accelerator.device)
     averaged = run.train(make_compute_loss(data, settings, accelerator), show_samples)
     if accelerator.is_main_process:
         averaged_text_encoder, averaged_unet = split(averaged)

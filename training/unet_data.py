@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Latents and captions, in memory.
+    """Latents and captions, in the memory of the device that trains.
 
     Attributes:
         mean, std: (N, 4, 16, 16) float16, of the unscaled latents.
@@ -34,6 +34,11 @@ class TrainingData:
     conditions: torch.Tensor
     empty_condition: torch.Tensor
     scaling_factor: float
+
+    def to(self, device: torch.device) -> TrainingData:
+        """Return the same data on a device: 43 kB a scene with embeddings, 4.5 kB with ids."""
+        tensors = (self.mean, self.std, self.conditions, self.empty_condition)
+        return TrainingData(*(tensor.to(device) for tensor in tensors), self.scaling_factor)
 
 
 @torch.inference_mode()
@@ -63,7 +68,7 @@ def draw_noisy_batch(
     settings: UnetSettings,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draw what one step needs, on the CPU, from one source of chance.
+    """Draw what one step needs, from one source of chance on the CPU.
 
     Args:
         data: what to draw from.
@@ -74,17 +79,18 @@ def draw_noisy_batch(
 
     Returns:
         (noisy_latents, noise, timesteps, conditions): (B, 4, 16, 16) float32 twice, (B,) int64,
-        and (B, 77, D) float32 or (B, 77) int64.
+        and (B, 77, D) float32 or (B, 77) int64; on the device of the data.
     """
-    count = settings.batch_size
-    chosen = torch.randint(len(data.mean), (count,), generator=generator)
+    count, device = settings.batch_size, data.mean.device
     shape = (count, *data.mean.shape[1:])
-    mean, std = data.mean[chosen].float(), data.std[chosen].float()
-    latents = (mean + std * torch.randn(shape, generator=generator)) * data.scaling_factor
+    chosen = torch.randint(len(data.mean), (count,), generator=generator).to(device)
+    spread = torch.randn(shape, generator=generator).to(device)
+    is_empty = (torch.rand(count, generator=generator) < settings.empty_prompt_share).to(device)
+    timesteps = draw_timesteps(frequencies, count, generator)
+    noise = torch.randn(shape, generator=generator).to(device)
+    latents = (data.mean[chosen] + data.std[chosen] * spread) * data.scaling_factor
     conditions = data.conditions[chosen]
-    is_empty = torch.rand(count, generator=generator) < settings.empty_prompt_share
     conditions[is_empty] = data.empty_condition
     conditions = conditions.float() if conditions.is_floating_point() else conditions.long()
-    timesteps = draw_timesteps(frequencies, count, generator)
-    noise = torch.randn(shape, generator=generator)
-    return add_noise(latents, noise, alphas_cumprod[timesteps]), noise, timesteps, conditions
+    noisy_latents = add_noise(latents, noise, alphas_cumprod[timesteps].to(device))
+    return noisy_latents, noise, timesteps.to(device), conditions
