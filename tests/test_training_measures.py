@@ -10,10 +10,12 @@ import scipy.linalg
 import scipy.stats
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import load_file
 
 from sdhelpers.components import load_components
 from sdhelpers.text import tokenize_prompt
 from tests.synthetic_sprites import synthetic_sprites
+from training.answers import Answers, ask_judge
 from training.cache_latents import load_tokenizer
 from training.evaluate import evaluate, write_results
 from training.evaluation import score_all
@@ -27,7 +29,7 @@ from training.evaluation_settings import (
 )
 from training.facts import HELD_OUT_RIDES, NEXT_TO, Facts, Thing, is_held_out
 from training.fidelity import CATEGORIES, draw_prompts, is_right, score, seen_captions
-from training.judge import SMOKE_JUDGE, Answers, Judge, JudgeSettings, ask_judge, load_judge
+from training.judge import SMOKE_JUDGE, Judge, JudgeSettings, load_judge, save_judge
 from training.judge_data import batch_seeds, render_examination, training_batches
 from training.kept import Kept, fingerprint
 from training.measures import (
@@ -534,6 +536,21 @@ def test_the_judge_reads_a_things_noun_and_colour_where_the_thing_is():
     assert torch.allclose(logits["second_colour"], colours.mean((2, 3)), atol=1e-5)
     assert set(logits) == {"nouns", "features", *QUESTIONS}
     assert torch.allclose(logits["features"].norm(dim=1), torch.ones(3))
+
+
+def test_a_judge_is_kept_in_half_precision_and_answers_as_before(tmp_path):
+    judge = Judge(SMOKE_JUDGE).eval()
+    save_judge(judge, SMOKE_JUDGE, 7, tmp_path)
+    assert {tensor.dtype for tensor in load_file(tmp_path / "model.safetensors").values()} == {
+        torch.float16
+    }
+    loaded, config = load_judge(tmp_path)
+    assert config["num_steps"] == 7
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+    pixel_values = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        for name, values in judge(pixel_values).items():
+            assert torch.allclose(loaded(pixel_values)[name], values, atol=0.01), name
 
 
 def test_the_judge_refuses_what_it_cannot_read(tmp_path):

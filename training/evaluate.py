@@ -3,7 +3,8 @@
 Everything comes from seeds and prompts that training never saw. It takes hours on a CPU; killed and
 started again, it goes on with the part that it was at.
 
-Run: python -m training.evaluate --model sdhelpers/tiny_sd --judge runs/tiny/judge/model
+Run: python -m training.evaluate
+Or, for a model and a judge of your own: --model FOLDER --judge runs/tiny/judge/model
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 
 from sdhelpers.components import Components, load_components
+from training.answers import ask_judge
 from training.checkpoints import write_atomically
 from training.evaluation import (
     measure_diversity,
@@ -32,9 +34,8 @@ from training.evaluation_settings import (
     join,
 )
 from training.fidelity import seen_captions
-from training.judge import Judge, ask_judge, load_judge
+from training.judge import JUDGE_FOLDER, Judge, load_judge
 from training.kept import Kept, fingerprint
-from training.options import DEFAULT_FOLDER
 from training.painting import Sampling, render, seconds_for_one
 from training.report import make_report, put_into_card
 from training.sample import SHIPPED_FOLDER
@@ -156,7 +157,7 @@ def read_arguments() -> argparse.Namespace:
     default = EvaluationSettings()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=SHIPPED_FOLDER, help="model folder")
-    parser.add_argument("--judge", type=Path, default=DEFAULT_FOLDER / "judge" / "model")
+    parser.add_argument("--judge", type=Path, default=JUDGE_FOLDER, help="folder")
     parser.add_argument("--prompts", type=int, default=default.num_prompts, help="per category")
     parser.add_argument("--curve-prompts", type=int, default=default.num_curve_prompts)
     parser.add_argument("--vae-scenes", type=int, default=default.num_vae_scenes)

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from sdhelpers.components import Components
+from training.answers import Answers, ask_judge
 from training.autoencoder import encode_decode
 from training.data import bytes_to_pixel_values, render_batches
 from training.evaluation_settings import EvaluationSettings, PromptSet, first_seed, join
 from training.fidelity import Prompt, score
-from training.judge import Answers, Judge, ask_judge
+from training.judge import Judge
 from training.judge_data import render_examination
 from training.measures import (
     frechet_distance,

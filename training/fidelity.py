@@ -10,9 +10,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from random import Random
 
+from training.answers import Answers
 from training.captions import make_caption
 from training.facts import NEXT_TO, Facts, draw_facts
-from training.judge import Answers
 from training.measures import share_with_interval
 from training.questions import ALONE, BESIDE, draw_held_out, in_picture_order
 from training.scenes import FIRST_EVALUATION_SEED

@@ -5,19 +5,19 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn import functional
 
 from training.checkpoints import write_atomically
-from training.data import bytes_to_pixel_values
 from training.facts import OBJECT_COLOURS
 from training.nouns import NOUNS
 from training.paint import IMAGE_SIZE
 from training.questions import QUESTIONS
 
+# The judge that the committed results come from.
+JUDGE_FOLDER = Path(__file__).parent / "judge_model"
 # Questions about one of up to two things, and those about the whole picture.
 ORDERS = ("first", "second")
 WHOLE_PICTURE = ("relation", "background", "style")
@@ -149,59 +149,9 @@ class Judge(nn.Module):
         return {**logits, "features": functional.normalize(normed, dim=-1)}
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What the judge sees in N pictures.
-
-    Attributes:
-        nouns: (N, 129) bool, whether each noun is there.
-        chosen: question -> (N,) int, the index of the likeliest answer.
-        features: (N, D) float32, of length 1.
-    """
-
-    nouns: np.ndarray
-    chosen: dict[str, np.ndarray]
-    features: np.ndarray
-
-    def answer(self, row: int, question: str) -> str:
-        """Return one answer in words."""
-        return QUESTIONS[question][self.chosen[question][row]]
-
-    def sees(self, row: int, noun: str) -> bool:
-        """Say whether a noun is in a picture."""
-        return bool(self.nouns[row, NOUNS.index(noun)])
-
-
-@torch.inference_mode()
-def ask_judge(judge: Judge, pictures: torch.Tensor, batch_size: int = 64) -> Answers:
-    """Let the judge look at pictures.
-
-    Args:
-        judge: the network, on any device.
-        pictures: (N, 3, 128, 128) uint8.
-        batch_size: pictures at a time.
-
-    Raises:
-        ValueError: if the pictures have another shape or dtype.
-    """
-    if pictures.shape[1:] != (3, IMAGE_SIZE, IMAGE_SIZE) or pictures.dtype != torch.uint8:
-        raise ValueError(
-            f"got pictures {tuple(pictures.shape)} {pictures.dtype}; the judge reads "
-            f"(N, 3, {IMAGE_SIZE}, {IMAGE_SIZE}) uint8"
-        )
-    device = next(judge.parameters()).device
-    batches = [
-        {name: values.float().cpu() for name, values in judge(pixel_values.to(device)).items()}
-        for pixel_values in map(bytes_to_pixel_values, pictures.split(batch_size))
-    ]
-    joined = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
-    chosen = {question: joined[question].argmax(1).numpy() for question in QUESTIONS}
-    return Answers((joined["nouns"] > 0).numpy(), chosen, joined["features"].numpy())
-
-
 def save_judge(judge: Judge, settings: JudgeSettings, num_steps: int, folder: Path) -> None:
-    """Write a trained judge as `model.safetensors` and `config.json`, atomically each."""
-    weights = {name: value.contiguous().cpu() for name, value in judge.state_dict().items()}
+    """Write a trained judge as `model.safetensors` (half precision) and `config.json`."""
+    weights = {name: value.half().contiguous().cpu() for name, value in judge.state_dict().items()}
     data = save(weights)
     write_atomically(folder / "model.safetensors", lambda file: file.write(data))
     config = {"settings": asdict(settings), "num_steps": num_steps}
@@ -210,7 +160,7 @@ def save_judge(judge: Judge, settings: JudgeSettings, num_steps: int, folder: Pa
 
 
 def load_judge(folder: Path) -> tuple[Judge, dict]:
-    """Load a judge and its config, which holds its settings and "num_steps".
+    """Load a judge, in float32, and its config, which holds its settings and "num_steps".
 
     Raises:
         ValueError: if the folder holds no judge.

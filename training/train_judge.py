@@ -11,8 +11,9 @@ from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional
 
+from training.answers import Answers, ask_judge
 from training.data import bytes_to_pixel_values
-from training.judge import SMOKE_JUDGE, Answers, Judge, JudgeSettings, ask_judge, save_judge
+from training.judge import SMOKE_JUDGE, Judge, JudgeSettings, save_judge
 from training.judge_data import render_examination, training_batches
 from training.loop import make_step_generator
 from training.measures import blur, gaussian_weights, share_with_interval
