@@ -367,6 +367,11 @@ def test_captions_of_the_training_are_passed_over():
     assert second[:2] == first[3:]
 
 
+def test_no_prompt_comes_twice():
+    prompts = draw_prompts("held_out", 300, FIRST_EVALUATION_SEED)
+    assert len({prompt.text for prompt in prompts}) == 300
+
+
 def test_bad_requests_for_prompts_are_refused():
     with pytest.raises(ValueError, match="choose one of single_object"):
         draw_prompts("numbers", 1, FIRST_EVALUATION_SEED)

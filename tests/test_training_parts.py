@@ -19,6 +19,7 @@ from training import run as run_module
 from training.autoencoder import Autoencoder, make_vae
 from training.checkpoints import load_checkpoint, save_checkpoint, write_atomically
 from training.contrast import contrastive_loss
+from training.judge import JudgeSettings
 from training.loop import make_step_generator
 from training.noise import draw_timesteps, mean_per_bin, snr_weights
 from training.options import RunOptions, make_accelerator
@@ -313,6 +314,13 @@ def test_settings_are_overridden_by_name_and_type():
     ):
         with pytest.raises(ValueError, match=message):
             override(UnetSettings(), [wrong])
+
+
+def test_a_setting_that_is_open_takes_what_its_annotation_allows():
+    assert override(JudgeSettings(), ["num_workers=3"]).num_workers == 3
+    assert override(JudgeSettings(num_workers=3), ["num_workers=4"]).num_workers == 4
+    with pytest.raises(ValueError, match=r"num_workers is 0.5; give a int \| None"):
+        override(JudgeSettings(), ["num_workers=0.5"])
 
 
 def test_progress_averages_between_reports():

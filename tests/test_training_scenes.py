@@ -1,3 +1,4 @@
+import math
 import random
 import re
 import tarfile
@@ -6,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.synthetic_sprites import synthetic_sprites
 from training import facts as facts_module
-from training import sprites
+from training import scenes, sprites
 from training.captions import PLAIN_OPENINGS, make_caption, plural, with_article
 from training.facts import (
     BACKGROUND_COLOURS,
@@ -67,6 +68,10 @@ def test_a_word_means_one_noun():
     words = [*NOUNS, *(word for words in SYNONYMS.values() for word in words)]
     repeated = [word for word, count in Counter(words).items() if count > 1]
     assert repeated == []
+
+
+def is_plain_single(facts):
+    return facts.relation is None and facts.things[0].count == 1 and not facts.is_place
 
 
 def test_a_seed_gives_the_same_scene_and_seeds_differ():
@@ -248,6 +253,22 @@ def test_left_and_right_above_and_below_are_painted_as_said():
         red, green = centres("next to", seed)
         sides.add(bool(red[1] < green[1]))
     assert sides == {True, False}
+
+
+def test_what_is_in_a_scene_says_nothing_about_which_way_it_faces(monkeypatch):
+    """Singles on plain colours: they need few draws, so a shared source of chance would show."""
+    mirrored = []
+    true_mirror = ImageOps.mirror
+    monkeypatch.setattr(
+        scenes.ImageOps, "mirror", lambda sprite: mirrored.append(1) or true_mirror(sprite)
+    )
+    seeds = [seed for seed in range(1500) if is_plain_single(draw_facts(random.Random(seed)))]
+    for seed in seeds:
+        paint_facts(draw_facts(random.Random(seed)), seed)
+    assert len(seeds) > 150
+    share = len(mirrored) / len(seeds)
+    error = math.sqrt(scenes.MIRRORED_SHARE * (1 - scenes.MIRRORED_SHARE) / len(seeds))
+    assert abs(share - scenes.MIRRORED_SHARE) < 3.5 * error
 
 
 def test_a_rider_sits_higher_than_the_mount():

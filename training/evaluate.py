@@ -63,7 +63,7 @@ def measure_curves(
     components: Components,
     judge: Judge,
     settings: EvaluationSettings,
-    seen: frozenset[str],
+    barred: frozenset[str],
     say: Callable[[str], None],
     keep: Callable[[str, Callable[[], Any]], Any],
 ) -> tuple[list[dict], list[dict], Sampling]:
@@ -73,8 +73,8 @@ def measure_curves(
         (guidance_curve, steps_curve, sampling): lists of points as of `measure_point`, and the
         sampling of the main figures, at the chosen or the best guidance scale.
     """
-    prompt_set = draw_prompt_set("curve", settings.num_curve_prompts, seen)
-    others = draw_prompt_set("curve_reference", settings.num_curve_prompts, seen)
+    prompt_set = draw_prompt_set("curve", settings.num_curve_prompts, barred)
+    others = draw_prompt_set("curve_reference", settings.num_curve_prompts, barred)
     target = ask_judge(judge, render(join(others))).features
 
     def measure(sampling: Sampling) -> dict:
@@ -133,8 +133,9 @@ def evaluate(
     results["judge"] = keep(
         "judge", lambda: measure_judge(components, judge, settings.num_examined)
     )
+    barred = seen | {prompt.text for prompt in join(prompt_set)}  # the scale is chosen on others
     guidance_curve, steps_curve, sampling = measure_curves(
-        components, judge, settings, seen, say, keep
+        components, judge, settings, barred, say, keep
     )
     say(f"painting the main figures with {sampling}")
     results["sampling"] = asdict(sampling)

@@ -65,13 +65,13 @@ def is_in_category(facts: Facts, category: str) -> bool:
 def draw_prompts(
     category: str, count: int, first_seed: int, seen: AbstractSet[str] = frozenset()
 ) -> list[Prompt]:
-    """Draw the prompts of one category, none of which training saw.
+    """Draw the prompts of one category, all different, none of which training saw.
 
     Args:
         category: one of `CATEGORIES`. "held_out" goes through the held-out combinations in turn.
         count: prompts, at least 1.
         first_seed: seeds are tried from here on; at least `FIRST_EVALUATION_SEED`.
-        seen: captions of the training, which are passed over.
+        seen: captions of the training, and other prompts, which are passed over.
 
     Raises:
         ValueError: if the category is unknown, the seed belongs to training, or nearly all
@@ -84,14 +84,15 @@ def draw_prompts(
             f"got {count} prompts from seed {first_seed}; give at least 1, from a seed of at "
             f"least {FIRST_EVALUATION_SEED}: training uses those below"
         )
-    prompts = []
+    prompts, taken = [], set()
     for seed in range(first_seed, first_seed + MAX_DRAWS * count):
         random = Random(seed)
         is_held_out = category == "held_out"
         facts = draw_held_out(seed - first_seed, random) if is_held_out else draw_facts(random)
         if is_held_out or is_in_category(facts, category):
             text = make_caption(facts, random)
-            if text not in seen:
+            if text not in seen and text not in taken:
+                taken.add(text)
                 prompts.append(Prompt(text, facts, seed))
         if len(prompts) == count:
             return prompts

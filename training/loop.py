@@ -94,13 +94,18 @@ def training_steps(
         yield TrainingStep(index + 1, seconds, share, loss.item(), metrics, learning_rate)
 
 
-def make_step_generator(seed: int, step: int, process_index: int = 0) -> torch.Generator:
+def make_step_generator(
+    seed: int, step: int, process_index: int = 0, device: torch.device | str = "cpu"
+) -> torch.Generator:
     """Return the source of all chance of one step on one process.
 
     It depends on nothing else, so the step number in a checkpoint *is* the random state.
 
-    Returns:
-        torch.Generator on the CPU.
+    Args:
+        seed: of the stage.
+        step: its number, from 0.
+        process_index: of the process.
+        device: where it draws; the same seed draws other numbers on another kind of device.
     """
     sequence = np.random.SeedSequence((seed, step, process_index))
-    return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+    return torch.Generator(device).manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))

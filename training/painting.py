@@ -113,7 +113,7 @@ def vary_unsaid(facts: Facts, seed: int) -> Facts:
         facts: their caption names neither background nor colours, or keeps what it names.
         seed: int.
     """
-    random = Random(seed)
+    random = Random(f"vary {seed}")
     things = []
     for thing in facts.things:
         is_said = thing.colour is not None and thing.says_colour

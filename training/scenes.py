@@ -117,10 +117,13 @@ def paint_pair(image: Image.Image, facts: Facts, random: random_module.Random) -
 def paint_facts(facts: Facts, seed: int) -> Image.Image:
     """Paint a scene with given facts; the seed decides sizes, places and mirror images.
 
+    Its draws are apart from those that choose the facts of the same seed. Shared, they tied what is
+    in a scene to where it stands: nearly no single thing was mirrored, for example.
+
     Returns:
         PIL RGB, 128 x 128.
     """
-    random = random_module.Random(seed)
+    random = random_module.Random(f"paint {seed}")
     image = paint_background(facts.background, random)
     if facts.relation is None:
         paint_alone(image, facts.things[0], random)

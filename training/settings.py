@@ -2,7 +2,7 @@
 
 import ast
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import TypeVar, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,10 @@ def override(settings: SettingsT, assignments: list[str]) -> SettingsT:
             raise ValueError(f"{text!r} is no Python literal; write {name}=VALUE") from error
         if isinstance(known[name], float) and isinstance(value, int):
             value = float(value)
-        if type(value) is not type(known[name]):
-            raise ValueError(f"{name} is {value!r}; give a {type(known[name]).__name__}")
+        is_open = known[name] is None  # then the type is only in the annotation, "int | None"
+        wanted = get_type_hints(type(settings))[name] if is_open else type(known[name])
+        if not (isinstance(value, wanted) if is_open else type(value) is wanted):
+            kind = str(wanted) if is_open else wanted.__name__
+            raise ValueError(f"{name} is {value!r}; give a {kind}")
         changes[name] = value
     return replace(settings, **changes)

@@ -36,16 +36,18 @@ def degrade(
     Args:
         pixel_values: (B, 3, H, W) in [-1, 1]; left unchanged.
         settings: `JudgeSettings`.
-        generator: the source of chance, on the CPU.
+        generator: the source of chance, on the pictures' device.
 
     Returns:
         The same shape, in [-1, 1].
     """
-    is_degraded = torch.rand(len(pixel_values), 1, 1, 1, generator=generator)
-    width, strength = torch.rand(2, generator=generator).tolist()
+    device = pixel_values.device
+    is_degraded = torch.rand(len(pixel_values), 1, 1, 1, generator=generator, device=device)
+    width, strength = torch.rand(2, generator=generator, device=device).tolist()
     weights = gaussian_weights(BLUR_SIZE, 0.3 + (settings.max_blur - 0.3) * width)
-    noise = torch.randn(pixel_values.shape, generator=generator) * settings.max_noise * strength
-    worse = (blur(pixel_values, weights, padding=BLUR_SIZE // 2) + noise).clamp(-1, 1)
+    noise = torch.randn(pixel_values.shape, generator=generator, device=device)
+    blurred = blur(pixel_values, weights, padding=BLUR_SIZE // 2)
+    worse = (blurred + noise * settings.max_noise * strength).clamp(-1, 1)
     return torch.where(is_degraded < settings.degraded_share, worse, pixel_values)
 
 
@@ -95,10 +97,11 @@ def make_compute_loss(
             drawn.clear()
             drawn[step] = next(batches)
         pictures, targets = drawn[step]
-        generator = make_step_generator(settings.seed, step, accelerator.process_index)
-        pixel_values = degrade(bytes_to_pixel_values(pictures), settings, generator)
-        targets = {name: target.to(accelerator.device) for name, target in targets.items()}
-        return judge_loss(model(pixel_values.to(accelerator.device)), targets)
+        device = accelerator.device
+        generator = make_step_generator(settings.seed, step, accelerator.process_index, device)
+        pixel_values = degrade(bytes_to_pixel_values(pictures.to(device)), settings, generator)
+        targets = {name: target.to(device) for name, target in targets.items()}
+        return judge_loss(model(pixel_values), targets)
 
     return compute_loss
 

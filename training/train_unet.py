@@ -72,8 +72,9 @@ def make_unet(
         norm_num_groups=settings.norm_num_groups,
         resnet_time_scale_shift="scale_shift",
     )
-    # Plain attention: the fused kernel's backward pass is slow on a CPU.
-    unet.set_attn_processor(AttnProcessor())
+    if not torch.cuda.is_available():
+        # Plain attention: the fused kernel's backward pass is slow on a CPU.
+        unet.set_attn_processor(AttnProcessor())
     return unet
 
 
