@@ -123,7 +123,15 @@ def paint_facts(facts: Facts, seed: int) -> Image.Image:
     Returns:
         PIL RGB, 128 x 128.
     """
-    random = random_module.Random(f"paint {seed}")
+    return paint_from(facts, random_module.Random(f"paint {seed}"))
+
+
+def paint_from(facts: Facts, random: random_module.Random) -> Image.Image:
+    """Paint a scene with given facts, its sizes, places and mirror images from a source of chance.
+
+    Returns:
+        PIL RGB, 128 x 128.
+    """
     image = paint_background(facts.background, random)
     if facts.relation is None:
         paint_alone(image, facts.things[0], random)
