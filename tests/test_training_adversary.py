@@ -102,7 +102,7 @@ def test_the_verdicts_count_in_the_last_part_of_a_run_only(judged) -> None:
     after, late = compute_loss(judged, 3, 0.75)
     assert early == late
     assert abs(early["adversarial"]) > 1e-4
-    assert (after - before).item() == pytest.approx(0.5 * early["adversarial"], rel=1e-3)
+    assert (after - before).item() == pytest.approx(0.5 * early["adversarial"].item(), rel=1e-3)
 
 
 def test_a_run_with_it_leaves_a_plain_vae(tmp_path) -> None:

@@ -9,7 +9,7 @@ from transformers import CLIPTextModel
 
 from sdhelpers.text import tokenize_prompt
 from tests.synthetic_sprites import synthetic_sprites
-from training.cache_latents import load_latents, load_tokenizer
+from training.cache_latents import load_latents
 from training.data import bytes_to_pixel_values, render_all
 from training.export import compressed_megabytes, export
 from training.options import RunOptions
@@ -19,6 +19,7 @@ from training.settings import SMOKE_SETTINGS, override
 from training.smoke import NUM_STEPS, run_chain
 from training.train_unet import train_unet
 from training.train_vae import train_vae
+from training.vocabulary import load_tokenizer
 
 PROMPTS = ("a photograph of an astronaut riding a horse", "two cats in the snow")
 
@@ -40,10 +41,11 @@ def test_the_loss_falls(folder, stage, factor):
 
 
 def test_all_four_channels_of_the_latents_live(folder):
-    mean, std, _, scaling_factor = load_latents(folder)
+    cache = load_latents(folder)
+    mean, scaling_factor = cache.mean, cache.scaling_factor
     channel_stds = mean.float().std((0, 2, 3)) * scaling_factor
     assert channel_stds.min() > 0.2
-    assert (std.float() > 0).all()
+    assert (cache.std.float() > 0).all()
     vae = AutoencoderKL.from_pretrained(folder / "vae" / "model")
     assert vae.config.scaling_factor == scaling_factor
     assert (mean.float() * scaling_factor).std() == pytest.approx(1, abs=0.15)
@@ -73,25 +75,28 @@ def test_a_decoder_needs_its_encoder(tmp_path):
 
 def test_the_cache_holds_the_scenes_of_its_seeds(folder):
     settings = SMOKE_SETTINGS["cache"]
-    mean, _, input_ids, _ = load_latents(folder)
-    assert len(mean) == len(input_ids) == settings.num_scenes
+    cache = load_latents(folder)
+    assert len(cache.mean) == len(cache.input_ids) == settings.num_scenes
     tokenizer = load_tokenizer()
     vae = AutoencoderKL.from_pretrained(folder / "vae" / "model")
     for index in (0, settings.num_scenes - 1):
         seed = settings.first_seed + index
-        assert torch.equal(
-            tokenize_prompt(tokenizer, [scene(seed).caption])[0], input_ids[index].long()
-        )
+        made = scene(seed)
+        expected_ids = tokenize_prompt(tokenizer, made.caption)[0]
+        assert torch.equal(cache.input_ids[index].long(), expected_ids)
+        wrong = made.contrary_caption
+        expected_ids = tokenize_prompt(tokenizer, wrong)[0] if wrong else expected_ids * 0
+        assert torch.equal(cache.contrary_ids[index].long(), expected_ids)
         pictures = render_all(range(seed, seed + 1))
         with torch.inference_mode():
             expected = vae.encode(bytes_to_pixel_values(pictures)).latent_dist.mean[0]
-        assert (mean[index].float() - expected).abs().max() < 0.01 * expected.abs().max()
+        assert (cache.mean[index].float() - expected).abs().max() < 0.01 * expected.abs().max()
 
 
 def test_unused_embedding_rows_are_zero_and_used_ones_are_not(folder):
     text_encoder = CLIPTextModel.from_pretrained(folder / "model" / "text_encoder")
     weight = text_encoder.get_input_embeddings().weight
-    used = load_latents(folder)[2].long().unique()
+    used = load_latents(folder).input_ids.long().unique()
     is_used = torch.zeros(len(weight), dtype=torch.bool)
     is_used[used] = True
     assert len(weight) == 49_408

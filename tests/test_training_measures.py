@@ -16,7 +16,6 @@ from sdhelpers.components import load_components
 from sdhelpers.text import tokenize_prompt
 from tests.synthetic_sprites import synthetic_sprites
 from training.answers import Answers, ask_judge
-from training.cache_latents import load_tokenizer
 from training.evaluate import evaluate, write_results
 from training.evaluation import score_all
 from training.evaluation_settings import (
@@ -57,6 +56,7 @@ from training.scenes import FIRST_EVALUATION_SEED, paint_facts, scene
 from training.settings import SMOKE_SETTINGS, override
 from training.train_judge import degrade, examine, judge_loss, train_judge
 from training.train_text_encoder import make_text_encoder
+from training.vocabulary import load_tokenizer
 
 NUM_JUDGE_STEPS = 100
 

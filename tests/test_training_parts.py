@@ -1,3 +1,4 @@
+import copy
 import math
 import os
 import signal
@@ -25,10 +26,10 @@ from training.noise import draw_timesteps, mean_per_bin, snr_weights
 from training.options import RunOptions, make_accelerator
 from training.plan import Plan
 from training.progress import Progress, format_duration
-from training.run import Run, make_ema
+from training.run import Run, update_average
 from training.sample import make_scheduler
 from training.settings import SMOKE_SETTINGS, UnetSettings, VaeSettings, override
-from training.train_text_encoder import shorten
+from training.train_text_encoder import accuracies, shorten
 from training.train_unet import make_compute_loss, make_unet
 from training.train_vae import draw_pixel_values
 from training.unet_data import TrainingData, draw_noisy_batch
@@ -108,7 +109,9 @@ def test_timesteps_are_drawn_as_often_as_their_frequencies_say():
 
 def test_errors_are_averaged_per_noise_level():
     errors, timesteps = torch.tensor([1.0, 3.0, 5.0, 8.0]), torch.tensor([0, 199, 200, 999])
-    assert mean_per_bin(errors, timesteps, 1000, 5) == {"t0": 2.0, "t1": 5.0, "t4": 8.0}
+    means = {name: mean.item() for name, mean in mean_per_bin(errors, timesteps, 1000, 5).items()}
+    expected = {"t0": 2.0, "t1": 5.0, "t2": math.nan, "t3": math.nan, "t4": 8.0}
+    assert means == pytest.approx(expected, nan_ok=True)
 
 
 def test_the_unets_loss_is_the_weighted_error_of_its_prediction():
@@ -261,6 +264,24 @@ def test_the_contrastive_loss_is_two_cross_entropies():
     assert contrastive_loss(torch.eye(5) * 100).item() < 1e-6
 
 
+def test_contrary_captions_are_further_choices_of_the_pictures():
+    generator = torch.Generator().manual_seed(0)
+    logits, wrong = torch.randn(2, 4, 4, generator=generator)
+    wrong[2] = -math.inf  # has none
+    captions = -np.mean([row.log_softmax(0)[i].item() for i, row in enumerate(logits)])
+    kept = torch.cat([logits, wrong[[0, 1, 3]]])
+    pictures = -np.mean([row.log_softmax(0)[i].item() for i, row in enumerate(kept.T)])
+    loss = contrastive_loss(logits, wrong).item()
+    assert loss == pytest.approx((captions + pictures) / 2, rel=1e-5)
+    assert loss > contrastive_loss(logits).item()
+
+
+def test_the_order_counts_only_where_there_is_one():
+    logits, wrong = torch.diag(torch.tensor([3.0, 1.0, 2.0])), torch.diag(torch.tensor([1.0, 2, 9]))
+    found = accuracies(logits, wrong, torch.tensor([False, False, True]))
+    assert found == {"accuracy": torch.tensor(1.0), "order": torch.tensor(0.5)}
+
+
 def test_shortening_keeps_every_captions_end():
     ids = torch.tensor([[1, 5, 9, 9, 9, 9], [1, 5, 6, 9, 9, 9]])
     assert shorten(ids, 9).tolist() == [[1, 5, 9, 9], [1, 5, 6, 9]]
@@ -268,15 +289,15 @@ def test_shortening_keeps_every_captions_end():
 
 def test_the_average_follows_the_formula():
     model = torch.nn.Linear(1, 1, bias=False)
-    ema = make_ema(model, 0.5)
+    average = copy.deepcopy(model)
     expected = None
     for count, value in enumerate((3.0, 7.0, 1.0, 4.0)):
         with torch.no_grad():
             model.weight.fill_(value)
-        ema.update_parameters(model)
+        update_average(average, model, 0.5, count)
         decay = min(0.5, (1 + count) / (10 + count))
         expected = value if count == 0 else decay * expected + (1 - decay) * value
-    assert ema.module.weight.item() == pytest.approx(expected, rel=1e-6)
+    assert average.weight.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_learning_rate_rises_stays_and_falls():
@@ -331,8 +352,8 @@ def test_progress_averages_between_reports():
             step=step,
             seconds=step * 10.0,
             share=step / 4,
-            loss=loss,
-            metrics={"t0": loss} if step == 1 else {},
+            loss=torch.tensor(loss),
+            metrics={"t0": torch.tensor(loss if step == 1 else math.nan)},
             learning_rate=1.0,
         )
         progress.add(taken)

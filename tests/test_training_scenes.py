@@ -19,6 +19,7 @@ from training.facts import (
     HELD_OUT_CROWNS,
     HELD_OUT_PAIRS,
     HELD_OUT_RIDES,
+    NEXT_TO,
     OBJECT_COLOURS,
     PLACES,
     RELATIONS,
@@ -195,6 +196,9 @@ def test_articles_follow_the_sound(phrase, expected):
         ("puppy", "puppies"),
         ("cup of coffee", "cups of coffee"),
         ("tomato", "tomatoes"),
+        ("strawberry", "strawberries"),
+        ("lorry", "lorries"),
+        ("snowman", "snowmen"),
         ("key", "keys"),
     ],
 )
@@ -349,3 +353,17 @@ def test_an_incomplete_folder_of_the_users_is_left_alone(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="lacks some of the"):
         sprites.fetch_sprites()
     assert (tmp_path / "mine.txt").read_text() == "keep me"
+
+
+def test_a_contrary_caption_swaps_the_two_things_and_nothing_else():
+    made_scenes = [scene(seed) for seed in range(300)]
+    ordered = [made for made in made_scenes if made.facts.relation not in (None, NEXT_TO)]
+    assert len(ordered) > 60
+    for made in made_scenes:
+        assert (made.contrary_caption is not None) == (made in ordered)
+    for made in ordered:
+        before, after = made.caption.split(f" {made.facts.relation} ")
+        assert sorted(made.contrary_caption.split()) == sorted(made.caption.split())
+        swapped_before, swapped_after = made.contrary_caption.split(f" {made.facts.relation} ")
+        assert any(swapped_before.endswith(after[:length]) for length in range(5, len(after) + 1))
+        assert any(swapped_after.startswith(before[start:]) for start in range(len(before) - 4))

@@ -11,7 +11,7 @@ from transformers import CLIPTextModel
 from sdhelpers import TINY_SD
 from sdhelpers.text import tokenize_prompt
 from training.autoencoder import make_vae
-from training.cache_latents import load_tokenizer, take_vae
+from training.cache_latents import take_vae
 from training.data import bytes_to_pixel_values
 from training.joint import TextToNoise
 from training.options import RunOptions
@@ -20,6 +20,7 @@ from training.start import fit_vocabulary, load_start, lower_noise, wake_silent_
 from training.train_text_encoder import load_text_encoder, make_text_encoder
 from training.train_unet import load_start_unet, make_unet, take_text_encoder
 from training.train_vae import load_vae
+from training.vocabulary import load_tokenizer
 
 WIDTHS = {"block_out_channels": (16, 16), "norm_num_groups": 4}
 

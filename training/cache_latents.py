@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,56 +16,60 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors import safe_open
 from safetensors.torch import save
-from transformers import CLIPTokenizer
 
-from sdhelpers.text import tokenize_prompt
 from training.checkpoints import write_atomically
-from training.data import bytes_to_pixel_values, render_batches
+from training.data import bytes_to_pixel_values
 from training.options import add_shared_arguments, make_accelerator, read_settings
+from training.render_scenes import load_or_render, shard_name, shard_seeds
 from training.start import load_start
+from training.vocabulary import load_tokenizer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from training.settings import CacheSettings
 
-# The true CLIP vocabulary, which ships with the package; its files are data, not code.
-TOKENIZER_FOLDER = Path(__file__).parents[1] / "sdhelpers" / "tiny_sd" / "tokenizer"
 
+@dataclass(frozen=True)
+class LatentCache:
+    """All that the later stages learn from.
 
-def load_tokenizer() -> CLIPTokenizer:
-    """Load the CLIP tokenizer."""
-    return CLIPTokenizer.from_pretrained(TOKENIZER_FOLDER)
+    Attributes:
+        mean, std: (N, 4, 16, 16) float16, of the unscaled latents.
+        input_ids: (N, 77) int32, the captions.
+        contrary_ids: (N, 77) int32, the contrary captions; rows of 0 where there is none.
+        scaling_factor: float.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    input_ids: torch.Tensor
+    contrary_ids: torch.Tensor
+    scaling_factor: float
 
 
 @torch.inference_mode()
-def encode_shard(
-    vae: AutoencoderKL,
-    tokenizer: CLIPTokenizer,
-    seeds: range,
-    settings: CacheSettings,
-    accelerator: Accelerator,
+def encode(
+    vae: AutoencoderKL, pictures: torch.Tensor, batch_size: int, accelerator: Accelerator
 ) -> dict[str, torch.Tensor]:
-    """Render and encode the scenes of one file.
+    """Encode pictures.
+
+    Args:
+        vae: AutoencoderKL.
+        pictures: (N, 3, 128, 128) uint8.
+        batch_size: pictures at a time.
+        accelerator: accelerate.Accelerator.
 
     Returns:
-        dict of tensors: "mean" and "std" (N, 4, 16, 16) float16, of the unscaled latents, and
-        "input_ids" (N, 77) int32.
+        "mean" and "std": (N, 4, 16, 16) float16 on the CPU, of the unscaled latents.
     """
-    parts = {"mean": [], "std": [], "input_ids": []}
-    for pictures, captions in render_batches(seeds, settings.batch_size):
-        pixel_values = bytes_to_pixel_values(pictures).to(accelerator.device)
+    parts = {"mean": [], "std": []}
+    for batch in pictures.split(batch_size):
         with accelerator.autocast():
-            posterior = vae.encode(pixel_values).latent_dist
+            posterior = vae.encode(bytes_to_pixel_values(batch.to(accelerator.device))).latent_dist
         parts["mean"].append(posterior.mean.half().cpu().contiguous())
         parts["std"].append(posterior.std.half().cpu().contiguous())
-        parts["input_ids"].append(tokenize_prompt(tokenizer, list(captions)).int())
     return {name: torch.cat(tensors) for name, tensors in parts.items()}
-
-
-def shard_path(folder: Path, first_seed: int, count: int) -> Path:
-    """Return the path of one file of the cache."""
-    return folder / "latents" / f"{first_seed}_{count}.safetensors"
 
 
 def cache_latents(settings: CacheSettings, folder: Path, precision: str = "auto") -> None:
@@ -80,18 +85,18 @@ def cache_latents(settings: CacheSettings, folder: Path, precision: str = "auto"
     vae = AutoencoderKL.from_pretrained(folder / "vae" / "model").to(
         accelerator.device, memory_format=torch.channels_last
     )
-    starts = range(0, settings.num_scenes, settings.shard_size)
-    for start in starts[accelerator.process_index :: accelerator.num_processes]:
-        count = min(settings.shard_size, settings.num_scenes - start)
-        seeds = range(settings.first_seed + start, settings.first_seed + start + count)
-        path = shard_path(folder, seeds[0], count)
+    metadata = {"scaling_factor": json.dumps(vae.config.scaling_factor)}
+    shards = list(shard_seeds(settings))
+    for seeds in shards[accelerator.process_index :: accelerator.num_processes]:
+        path = folder / "latents" / shard_name(seeds)
         if path.exists():
             continue
-        tensors = encode_shard(vae, tokenizer, seeds, settings, accelerator)
-        metadata = {"scaling_factor": json.dumps(vae.config.scaling_factor)}
-        data = save(tensors, metadata)
+        scenes = load_or_render(folder, tokenizer, seeds, settings)
+        latents = encode(vae, scenes.pop("pictures"), settings.batch_size, accelerator)
+        data = save(latents | scenes, metadata)
         write_atomically(path, lambda file, data=data: file.write(data))
-        print(f"{path.name}: {start + count} of {settings.num_scenes} scenes", flush=True)
+        done = seeds[-1] + 1 - settings.first_seed
+        print(f"{path.name}: {done} of {settings.num_scenes} scenes", flush=True)
     accelerator.wait_for_everyone()
 
 
@@ -111,22 +116,8 @@ def take_vae(model: Path, folder: Path) -> None:
     load_start(AutoencoderKL, model, "vae", {}).save_pretrained(folder / "vae" / "model")
 
 
-def used_token_ids(input_ids: torch.Tensor, tokenizer: CLIPTokenizer) -> torch.Tensor:
-    """Return the ids that occur in captions or in the empty prompt, (K,) int64.
-
-    Args:
-        input_ids: (N, 77) int, of the captions.
-        tokenizer: CLIPTokenizer.
-    """
-    empty_ids = tokenize_prompt(tokenizer, "")
-    return torch.cat([input_ids.unique().long(), empty_ids.unique()]).unique()
-
-
-def load_latents(folder: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
+def load_latents(folder: Path) -> LatentCache:
     """Load the whole cache.
-
-    Returns:
-        (mean, std, input_ids, scaling_factor): float16, float16, int32, float.
 
     Raises:
         ValueError: if there is no cache, or files of different VAEs are mixed in it.
@@ -134,7 +125,8 @@ def load_latents(folder: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     paths = sorted((folder / "latents").glob("*.safetensors"))
     if not paths:
         raise ValueError(f"no latents in {folder}; run python -m training.cache_latents first")
-    parts, factors = {"mean": [], "std": [], "input_ids": []}, set()
+    parts = {"mean": [], "std": [], "input_ids": [], "contrary_ids": []}
+    factors = set()
     for path in paths:
         with safe_open(path, "pt") as file:
             factors.add(json.loads(file.metadata()["scaling_factor"]))
@@ -145,8 +137,8 @@ def load_latents(folder: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
             f"{folder / 'latents'} mixes the latents of {len(factors)} different VAEs; delete the "
             "folder and run python -m training.cache_latents again"
         )
-    joined = [torch.cat(tensors) for tensors in parts.values()]
-    return *joined, factors.pop()
+    joined = {name: torch.cat(tensors) for name, tensors in parts.items()}
+    return LatentCache(**joined, scaling_factor=factors.pop())
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from training.facts import NEXT_TO
 from training.nouns import SYNONYMS
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ IRREGULAR_PLURALS = {
     "pony": "ponies",
     "maple leaf": "maple leaves",
     "butterfly": "butterflies",
+    "strawberry": "strawberries",
+    "lorry": "lorries",
+    "snowman": "snowmen",
+    "superhero": "superheroes",
+    "volcano": "volcanoes",
     "octopus": "octopuses",
     "hippopotamus": "hippopotamuses",
 }
@@ -74,23 +80,41 @@ def background_phrase(facts: Facts) -> str:
     return f" on {with_article(facts.background)} background"
 
 
-def make_caption(facts: Facts, random: Random) -> str:
-    """Write the caption of a scene.
+def draw_frame(facts: Facts, random: Random) -> tuple[str, str]:
+    """Choose what stands before and behind the subject of a caption: style and wording."""
+    if facts.style == "plain" or not facts.says_style:
+        openings = PLAIN_OPENINGS if facts.style == "plain" else ("", "a picture of ")
+        return random.choice(openings), ""
+    if random.random() < 0.2:
+        return "", f", {facts.style}"
+    return random.choice(STYLE_OPENINGS[facts.style]), ""
+
+
+def make_captions(facts: Facts, random: Random) -> tuple[str, str | None]:
+    """Write the caption of a scene, and one that is wrong.
+
+    The wrong one says the same of the same things in the contrary order: "a cat above a dog" where
+    the dog is above. Without a relation that has an order there is none.
 
     Args:
         facts: `Facts`.
         random: random.Random, the source of the wording; it changes no fact.
 
     Returns:
-        str, such as "a photo of a cat to the left of a red car in the snow".
+        (caption, contrary caption or None): str, such as "a photo of a cat to the left of a red car
+        in the snow" and "a photo of a red car to the left of a cat in the snow".
     """
-    subject = thing_phrase(facts.things[0], random)
-    if facts.relation:
-        subject += f" {facts.relation} {thing_phrase(facts.things[1], random)}"
-    subject += background_phrase(facts)
-    if facts.style == "plain" or not facts.says_style:
-        openings = PLAIN_OPENINGS if facts.style == "plain" else ("", "a picture of ")
-        return random.choice(openings) + subject
-    if random.random() < 0.2:
-        return f"{subject}, {facts.style}"
-    return random.choice(STYLE_OPENINGS[facts.style]) + subject
+    phrases = [thing_phrase(thing, random) for thing in facts.things]
+    opening, ending = draw_frame(facts, random)
+
+    def frame(parts: list[str]) -> str:
+        subject = f" {facts.relation} ".join(parts)
+        return f"{opening}{subject}{background_phrase(facts)}{ending}"
+
+    has_order = facts.relation not in (None, NEXT_TO)
+    return frame(phrases), frame(phrases[::-1]) if has_order else None
+
+
+def make_caption(facts: Facts, random: Random) -> str:
+    """Write the caption of a scene; see `make_captions`."""
+    return make_captions(facts, random)[0]

@@ -72,11 +72,12 @@ class ContrastiveModel(nn.Module):
         """Return where captions and pictures lie in the shared space, and its scale.
 
         Args:
-            input_ids: (B, L) int64; L may be less than 77 if every caption still ends in it.
+            input_ids: (C, L) int64; L may be less than 77 if every caption still ends in it.
             latents: (B, 4, 16, 16), scaled.
 
         Returns:
-            (text, image, scale): (B, projection_dim) of length 1 twice, and a scalar.
+            (text, image, scale): (C, projection_dim) and (B, projection_dim) of length 1, and a
+            scalar.
         """
         text = self.text_projection(self.text_encoder(input_ids).pooler_output)
         image = self.image_tower(latents)
@@ -107,13 +108,24 @@ def gather_with_gradient(features: torch.Tensor, accelerator: Accelerator) -> to
     return torch.cat(parts)
 
 
-def contrastive_loss(logits: torch.Tensor) -> torch.Tensor:
+def contrastive_loss(
+    logits: torch.Tensor, contrary_logits: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return CLIP's loss: the mean of two cross-entropies, captions to pictures and back.
 
+    On the way back a picture may also fall for a contrary caption, one that names the same things
+    in the wrong order. No other caption of a batch tells "a cat above a dog" from "a dog above a
+    cat", so without them a text encoder has no reason to tell who is where.
+
+    Source: Radford et al. 2021, arXiv 2103.00020; the contrary captions are Yuksekgonul et al.'s
+    2022, arXiv 2210.01936.
+
     Args:
-        logits: (B, B); the diagonal holds the true pairs.
+        logits: (B, B), captions by pictures; the diagonal holds the true pairs.
+        contrary_logits: (C, B), contrary captions by pictures; -inf in the row of one that is none.
     """
     targets = torch.arange(len(logits), device=logits.device)
+    candidates = logits if contrary_logits is None else torch.cat([logits, contrary_logits])
     return (
-        functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)
+        functional.cross_entropy(logits, targets) + functional.cross_entropy(candidates.T, targets)
     ) / 2

@@ -29,15 +29,16 @@ class SceneDataset(Dataset):
         """Return the number of scenes."""
         return len(self.seeds)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, str]:
-        """Return (picture, caption); the picture is (3, 128, 128) uint8."""
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, str, str]:
+        """Return (picture, caption, contrary caption or ""); the picture is (3, 128, 128) uint8."""
         made = scene(self.seeds[index])
-        return torch.from_numpy(np.array(made.image)).permute(2, 0, 1), made.caption
+        picture = torch.from_numpy(np.array(made.image)).permute(2, 0, 1)
+        return picture, made.caption, made.contrary_caption or ""
 
 
 def render_batches(
     seeds: range, batch_size: int, num_workers: int | None = None
-) -> Iterator[tuple[torch.Tensor, Sequence[str]]]:
+) -> Iterator[tuple[torch.Tensor, Sequence[str], Sequence[str]]]:
     """Render scenes in order, batch by batch.
 
     Args:
@@ -46,7 +47,8 @@ def render_batches(
         num_workers: processes; None takes as many as there are cores, 0 stays in this one.
 
     Yields:
-        (pictures, captions): (B, 3, 128, 128) uint8 and a sequence of B str.
+        (pictures, captions, contrary captions): (B, 3, 128, 128) uint8 and B str each; see
+        `Scene`. A contrary caption that there is not is "".
     """
     if num_workers is None:
         num_workers = os.cpu_count() or 1
@@ -59,7 +61,7 @@ def render_all(seeds: range) -> torch.Tensor:
     Returns:
         (N, 3, 128, 128) uint8.
     """
-    return torch.cat([pictures for pictures, _ in render_batches(seeds, 64)])
+    return torch.cat([pictures for pictures, *_ in render_batches(seeds, 64)])
 
 
 def bytes_to_pixel_values(pictures: torch.Tensor) -> torch.Tensor:

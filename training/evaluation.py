@@ -45,7 +45,7 @@ def measure_vae(components: Components, num_scenes: int) -> dict:
     """Measure PSNR and SSIM of the VAE on held-out scenes: means over the pictures."""
     psnrs, similarities = [], []
     seeds = range(first_seed("vae"), first_seed("vae") + num_scenes)
-    for pictures, _ in render_batches(seeds, 32, num_workers=0):
+    for pictures, *_ in render_batches(seeds, 32, num_workers=0):
         reconstructions = encode_decode(components.vae, pictures)[1].float()
         pixel_values = bytes_to_pixel_values(pictures)
         psnrs.append(picture_psnrs(reconstructions, pixel_values))

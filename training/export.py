@@ -13,9 +13,9 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
-from training.cache_latents import load_tokenizer
 from training.options import DEFAULT_FOLDER
 from training.sample import make_pipeline
+from training.vocabulary import load_tokenizer
 
 
 def export(folder: Path, out: Path) -> None:

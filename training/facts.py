@@ -59,7 +59,7 @@ KIND_SHARES = {
     "several": 0.07,
 }
 # Shares of scenes, no unit.
-COLOUR_SHARE = 0.4  # a recolourable noun that has its colour word
+COLOUR_SHARE = 0.6  # a recolourable noun that has its colour word
 PLACE_SHARE = 0.5  # a place rather than a plain colour behind the objects
 STYLE_SHARE = 0.12  # any style but plain
 SAYS_BACKGROUND_SHARE = 0.75  # the rest leave it free, so that seeds differ

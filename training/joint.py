@@ -23,8 +23,9 @@ class TextToNoise(nn.Module):
 
     def __init__(self, text_encoder: CLIPTextModel, unet: UNet2DConditionModel) -> None:
         super().__init__()
-        # Plain attention, as in the UNet: the fused kernel's backward pass is slow on a CPU.
-        text_encoder.set_attn_implementation("eager")
+        if not torch.cuda.is_available():
+            # Plain attention, as in the UNet: the fused kernel's backward pass is slow on a CPU.
+            text_encoder.set_attn_implementation("eager")
         self.text_encoder = text_encoder
         self.unet = unet
 

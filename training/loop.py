@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # No unit. Larger gradients are scaled down to this norm: one odd batch can't undo an hour.
 MAX_GRADIENT_NORM = 1.0
 # (model, step, share of the budget spent) -> (scalar loss, further figures).
-ComputeLoss = Callable[[torch.nn.Module, int, float], tuple[torch.Tensor, dict[str, float]]]
+ComputeLoss = Callable[[torch.nn.Module, int, float], tuple[torch.Tensor, dict[str, torch.Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,17 @@ class TrainingStep:
         step: steps done, this one included.
         seconds: training time so far, earlier parts of the run included.
         share: share of the budget spent.
-        loss: the loss before the step, on this process.
-        metrics: further figures, name -> float.
+        loss: the loss before the step, on this process: a scalar that stays on its device, for to
+            read it would make a GPU wait.
+        metrics: further figures, name -> scalar, likewise.
         learning_rate: the rate of this step.
     """
 
     step: int
     seconds: float
     share: float
-    loss: float
-    metrics: dict[str, float]
+    loss: torch.Tensor
+    metrics: dict[str, torch.Tensor]
     learning_rate: float
 
 
@@ -91,7 +92,7 @@ def training_steps(
         optimizer.step()
         seconds = agree_on(time.monotonic() - started, accelerator)
         share = plan.share_done(index + 1, seconds)
-        yield TrainingStep(index + 1, seconds, share, loss.item(), metrics, learning_rate)
+        yield TrainingStep(index + 1, seconds, share, loss.detach(), metrics, learning_rate)
 
 
 def make_step_generator(

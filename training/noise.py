@@ -34,10 +34,10 @@ def draw_timesteps(
     Args:
         frequencies: (T,), at least 0; their sum may be any number above 0.
         count: how many.
-        generator: the source of chance, on the CPU.
+        generator: the source of chance, on the device of the frequencies.
 
     Returns:
-        (count,) int64 in [0, T).
+        (count,) int64 in [0, T), on the device of the frequencies.
     """
     return torch.multinomial(frequencies, count, replacement=True, generator=generator)
 
@@ -49,11 +49,14 @@ def noise_prediction_errors(noise_pred: torch.Tensor, noise: torch.Tensor) -> to
 
 def mean_per_bin(
     errors: torch.Tensor, timesteps: torch.Tensor, num_train_timesteps: int, num_bins: int
-) -> dict[str, float]:
-    """Average errors over bins of the noise level.
+) -> dict[str, torch.Tensor]:
+    """Average errors over bins of the noise level, without a word from the device.
 
     Returns:
-        dict "t0" (least noise), "t1", ... -> float; a bin without a row is left out.
+        dict "t0" (least noise), "t1", ... -> scalar; not a number for a bin without a row.
     """
     bins = timesteps * num_bins // num_train_timesteps
-    return {f"t{index}": errors[bins == index].mean().item() for index in bins.unique().tolist()}
+    sums = errors.new_zeros(num_bins).index_add_(0, bins, errors)
+    counts = errors.new_zeros(num_bins).index_add_(0, bins, torch.ones_like(errors))
+    means = sums / counts
+    return {f"t{index}": means[index] for index in range(num_bins)}

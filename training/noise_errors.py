@@ -14,9 +14,9 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
 
+from sdhelpers.device import pick_device
 from sdhelpers.noise_schedule import add_noise, betas_to_alphas_cumprod, make_betas
 from sdhelpers.text import tokenize_prompt
-from training.cache_latents import load_tokenizer
 from training.data import bytes_to_pixel_values, render_batches
 from training.loop import make_step_generator
 from training.noise import noise_prediction_errors
@@ -24,6 +24,7 @@ from training.report import table
 from training.scenes import FIRST_EVALUATION_SEED
 from training.settings import UnetSettings
 from training.start import load_start
+from training.vocabulary import load_tokenizer
 
 TIMESTEPS = (50, 200, 350, 500, 650, 800, 950)
 # Apart from the seeds of `evaluation_settings.SEEDS`.
@@ -48,22 +49,25 @@ def measure_noise_errors(folder: Path, num_scenes: int) -> dict[int, float]:
     """
     if num_scenes < 1:
         raise ValueError(f"num_scenes is {num_scenes}; give at least 1")
-    vae = load_start(AutoencoderKL, folder, "vae", {})
-    text_encoder = load_start(CLIPTextModel, folder, "text_encoder", {})
-    unet = load_start(UNet2DConditionModel, folder, "unet", {})
+    device = pick_device()
+    vae = load_start(AutoencoderKL, folder, "vae", {}).to(device)
+    text_encoder = load_start(CLIPTextModel, folder, "text_encoder", {}).to(device)
+    unet = load_start(UNet2DConditionModel, folder, "unet", {}).to(device)
     tokenizer, settings = load_tokenizer(), UnetSettings()
     betas = make_betas(settings.num_train_timesteps, settings.beta_start, settings.beta_end)
     alphas_cumprod = betas_to_alphas_cumprod(betas)
     errors = {timestep: [] for timestep in TIMESTEPS}
     seeds = range(FIRST_SEED, FIRST_SEED + num_scenes)
-    for index, (pictures, captions) in enumerate(render_batches(seeds, BATCH_SIZE, num_workers=0)):
-        latents = vae.encode(bytes_to_pixel_values(pictures)).latent_dist.mean
+    batches = render_batches(seeds, BATCH_SIZE, num_workers=0)
+    for index, (pictures, captions, _) in enumerate(batches):
+        latents = vae.encode(bytes_to_pixel_values(pictures).to(device)).latent_dist.mean
         latents = latents * vae.config.scaling_factor
-        text_embeddings = text_encoder(tokenize_prompt(tokenizer, list(captions)))[0]
-        noise = torch.randn(latents.shape, generator=make_step_generator(0, index))
+        input_ids = tokenize_prompt(tokenizer, list(captions)).to(device)
+        text_embeddings = text_encoder(input_ids)[0]
+        noise = torch.randn(latents.shape, generator=make_step_generator(0, index)).to(device)
         for timestep in TIMESTEPS:
-            timesteps = torch.full((len(latents),), timestep)
-            noisy_latents = add_noise(latents, noise, alphas_cumprod[timesteps])
+            timesteps = torch.full((len(latents),), timestep, device=device)
+            noisy_latents = add_noise(latents, noise, alphas_cumprod[timestep].item())
             noise_pred = unet(noisy_latents, timesteps, text_embeddings).sample
             errors[timestep].append(noise_prediction_errors(noise_pred, noise))
     return {timestep: torch.cat(parts).mean().item() for timestep, parts in errors.items()}

@@ -120,4 +120,5 @@ def choose_precision(precision: str) -> str:
 
 def make_accelerator(precision: str) -> Accelerator:
     """Return the accelerator of a run, in the precision that suits the machine."""
+    torch.backends.cudnn.benchmark = True  # a GPU tries its convolutions: sizes stay the same
     return Accelerator(mixed_precision=choose_precision(precision))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
+
+import torch
 
 if TYPE_CHECKING:
     from training.loop import TrainingStep
@@ -32,14 +35,15 @@ class Progress:
         self.values = defaultdict(list)
 
     def add(self, training_step: TrainingStep) -> None:
-        """Take in one `TrainingStep`; a metric may be absent from some steps."""
+        """Take in one `TrainingStep`; a metric may be absent from some steps, or not a number."""
         self.values["loss"].append(training_step.loss)
         for name, value in training_step.metrics.items():
-            self.values[name].append(float(value))
+            self.values[name].append(value)
 
     def report(self, training_step: TrainingStep) -> str:
         """Average what came in since the last report and return a line that says it."""
-        averages = {name: sum(values) / len(values) for name, values in self.values.items()}
+        means = {name: torch.stack(values).nanmean().item() for name, values in self.values.items()}
+        averages = {name: mean for name, mean in means.items() if not math.isnan(mean)}
         self.values.clear()
         step, seconds = training_step.step, training_step.seconds
         self.history.append({"step": step, "seconds": round(seconds, 1), **averages})

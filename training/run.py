@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.optim.swa_utils import AveragedModel
 
 from training.checkpoints import load_checkpoint, save_checkpoint, write_atomically
 from training.compiled import compile_checked
@@ -16,7 +16,7 @@ from training.plan import Plan
 from training.progress import Progress, Stopwatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from accelerate import Accelerator
@@ -29,25 +29,24 @@ SECONDS_BETWEEN_CHECKPOINTS = 180
 SECONDS_BETWEEN_SAMPLES = 600
 
 
-def make_ema(model: torch.nn.Module, decay: float) -> AveragedModel:
-    """Return a copy of a model that follows a running average of its weights.
+@torch.no_grad()
+def update_average(
+    average: torch.nn.Module, model: torch.nn.Module, decay: float, num_averaged: int
+) -> None:
+    """Let a copy of a model follow a running average of the model's weights, in place.
 
-    The average is short at first, so that it forgets the random start.
+    The average is short at first, so that it forgets the random start. (torch's `AveragedModel`
+    counts on the device, and each look at its count makes a GPU wait.)
 
-    Returns:
-        torch.optim.swa_utils.AveragedModel; its `module` is the averaged model.
+    Args:
+        average: the copy.
+        model: the model in training.
+        decay: no unit; 0.999 averages about the last 1,000 steps.
+        num_averaged: how many steps the average holds so far.
     """
-
-    def average_weights(
-        averages: Sequence[torch.Tensor],
-        values: Sequence[torch.Tensor],
-        num_averaged: torch.Tensor | int,
-    ) -> None:
-        current_decay = min(decay, (1 + int(num_averaged)) / (10 + int(num_averaged)))
-        for average, value in zip(averages, values, strict=True):
-            average.lerp_(value.detach(), 1 - current_decay)
-
-    return AveragedModel(model, multi_avg_fn=average_weights)
+    decay = min(decay, (1 + num_averaged) / (10 + num_averaged)) if num_averaged else 0.0
+    values = [parameter.detach() for parameter in model.parameters()]
+    torch._foreach_lerp_(list(average.parameters()), values, 1 - decay)
 
 
 class Run:
@@ -80,7 +79,7 @@ class Run:
             options.minutes,
         )
         self.model = model.to(accelerator.device, memory_format=torch.channels_last)
-        self.ema = make_ema(self.model, settings.ema_decay)
+        self.average = copy.deepcopy(self.model)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
             settings.learning_rate,
@@ -101,7 +100,7 @@ class Run:
             "seconds": self.seconds,
             "history": self.history,
             "model": self.accelerator.unwrap_model(self.model).state_dict(),
-            "ema": self.ema.state_dict(),
+            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
 
@@ -133,7 +132,7 @@ class Run:
                 "again, choose another --folder, or delete the checkpoint"
             )
         self.model.load_state_dict(state["model"])
-        self.ema.load_state_dict(state["ema"])
+        self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.history = state["history"]
@@ -175,7 +174,7 @@ class Run:
             self.seconds,
         )
         for training_step in steps:
-            self.ema.update_parameters(self.accelerator.unwrap_model(self.model))
+            update_average(self.average, self.model, self.settings.ema_decay, self.step)
             self.step, self.seconds = training_step.step, training_step.seconds
             progress.add(training_step)
             is_last = training_step.share >= 1
@@ -186,6 +185,6 @@ class Run:
                 self.save()
             is_shown = show_samples is not None and self.accelerator.is_main_process
             if is_shown and (samples_due() or is_last):
-                show_samples(self.ema.module, self.folder / f"samples_{self.step:06d}.png")
+                show_samples(self.average, self.folder / f"samples_{self.step:06d}.png")
         self.accelerator.wait_for_everyone()
-        return self.ema.module
+        return self.average

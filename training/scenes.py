@@ -5,8 +5,15 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
-from training.captions import make_caption
-from training.facts import HEIGHT_RELATIONS, RIDING, SIDE_RELATIONS, Facts, Thing, draw_facts
+from training.captions import make_captions
+from training.facts import (
+    HEIGHT_RELATIONS,
+    RIDING,
+    SIDE_RELATIONS,
+    Facts,
+    Thing,
+    draw_facts,
+)
 from training.nouns import HEADS, SEATS
 from training.paint import (
     IMAGE_SIZE,
@@ -25,11 +32,15 @@ MIRRORED_SHARE = 0.15
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture of 128 x 128 pixels (PIL RGB), its caption and its facts."""
+    """A picture of 128 x 128 pixels (PIL RGB), its caption, its facts, and a wrong caption or None.
+
+    The last is the contrary caption of `make_captions`.
+    """
 
     image: Image.Image
     caption: str
     facts: Facts
+    contrary_caption: str | None
 
 
 def crowned(sprite: Image.Image, noun: str) -> Image.Image:
@@ -158,5 +169,5 @@ def scene(seed: int) -> Scene:
         raise ValueError(f"seed is {seed!r}; give an int of at least 0")
     random = random_module.Random(seed)
     facts = draw_facts(random)
-    caption = make_caption(facts, random)
-    return Scene(paint_facts(facts, seed), caption, facts)
+    caption, contrary_caption = make_captions(facts, random)
+    return Scene(paint_facts(facts, seed), caption, facts, contrary_caption)

@@ -4,7 +4,7 @@ Run: python -m training.train_judge --minutes 60
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from accelerate import Accelerator
@@ -15,7 +15,7 @@ from training.answers import Answers, ask_judge
 from training.data import bytes_to_pixel_values
 from training.judge import SMOKE_JUDGE, Judge, JudgeSettings, save_judge
 from training.judge_data import render_examination, training_batches
-from training.loop import make_step_generator
+from training.loop import ComputeLoss, make_step_generator
 from training.measures import blur, gaussian_weights, share_with_interval
 from training.options import RunOptions, add_run_arguments, make_accelerator, read_options
 from training.questions import NO_ANSWER, QUESTIONS
@@ -53,7 +53,7 @@ def degrade(
 
 def judge_loss(
     logits: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]
-) -> tuple[torch.Tensor, dict[str, float]]:
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Add up the losses of all questions, in nats per picture.
 
     Args:
@@ -73,14 +73,13 @@ def judge_loss(
         guesses = logits[question].float()
         losses = functional.cross_entropy(guesses, target, ignore_index=NO_ANSWER, reduction="sum")
         loss = loss + losses / num_asked
-        if is_asked.any():
-            figures[question] = ((guesses.argmax(1) == target).sum() / num_asked).item()
+        figures[question] = (guesses.argmax(1) == target).sum() / is_asked.sum()
     return loss, figures
 
 
 def make_compute_loss(
     batches: Iterator, settings: JudgeSettings, accelerator: Accelerator
-) -> Callable[[nn.Module, int, float], tuple[torch.Tensor, dict[str, float]]]:
+) -> ComputeLoss:
     """Return the loss function of the judge's training steps.
 
     Args:
@@ -92,7 +91,7 @@ def make_compute_loss(
 
     def compute_loss(
         model: nn.Module, step: int, share: float
-    ) -> tuple[torch.Tensor, dict[str, float]]:
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         if step not in drawn:  # a step may be asked for twice, to compare gradients
             drawn.clear()
             drawn[step] = next(batches)

@@ -8,13 +8,14 @@ Run: python -m training.train_text_encoder --minutes 25
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from training.cache_latents import load_latents, load_tokenizer, used_token_ids
+from training.cache_latents import LatentCache, load_latents
 from training.contrast import ContrastiveModel, contrastive_loss, gather_with_gradient
 from training.loop import ComputeLoss, make_step_generator
 from training.options import (
@@ -24,6 +25,7 @@ from training.options import (
 )
 from training.run import Run
 from training.start import fit_vocabulary, load_start
+from training.vocabulary import load_tokenizer, used_token_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,8 +93,7 @@ def shorten(input_ids: torch.Tensor, eos_token_id: int) -> torch.Tensor:
 
 
 def make_compute_loss(
-    latents: torch.Tensor,
-    input_ids: torch.Tensor,
+    cache: LatentCache,
     settings: TextEncoderSettings,
     accelerator: Accelerator,
     eos_token_id: int,
@@ -100,26 +101,54 @@ def make_compute_loss(
     """Return the loss function of the text encoder's training steps.
 
     Args:
-        latents: (N, 4, 16, 16) float16, scaled means.
-        input_ids: (N, 77) int.
+        cache: `LatentCache`; 4.3 kB a scene move to the accelerator's device.
         settings: `TextEncoderSettings`.
         accelerator: accelerate.Accelerator.
         eos_token_id: the id that ends every caption.
     """
+    device = accelerator.device
+    latents = (cache.mean * cache.scaling_factor).to(device)
+    # A contrary caption holds the same tokens, so it is as long as the true one.
+    input_ids = shorten(cache.input_ids, eos_token_id).to(device)
+    contrary_ids = cache.contrary_ids[:, : input_ids.shape[1]].to(device)
 
     def compute_loss(
         model: nn.Module, step: int, share: float
-    ) -> tuple[torch.Tensor, dict[str, float]]:
-        generator = make_step_generator(settings.seed, step, accelerator.process_index)
-        chosen = torch.randperm(len(latents), generator=generator)[: settings.batch_size]
-        ids = shorten(input_ids[chosen].long(), eos_token_id).to(accelerator.device)
-        text, image, scale = model(ids, latents[chosen].float().to(accelerator.device))
-        text, image = (gather_with_gradient(part.float(), accelerator) for part in (text, image))
-        logits = scale * text @ image.T
-        hits = logits.argmax(1) == torch.arange(len(logits), device=logits.device)
-        return contrastive_loss(logits), {"accuracy": hits.float().mean().item()}
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        generator = make_step_generator(settings.seed, step, accelerator.process_index, device)
+        order = torch.randperm(len(latents), generator=generator, device=device)
+        chosen = order[: settings.batch_size]
+        wrong_ids = contrary_ids[chosen]
+        ids = torch.cat([input_ids[chosen], wrong_ids]).long()
+        text, image, scale = model(ids, latents[chosen].float())
+        is_wrong = (wrong_ids != 0).any(1)
+        parts = (*text.float().chunk(2), image.float())
+        true, wrong, image = (gather_with_gradient(part, accelerator) for part in parts)
+        logits, wrong_logits = scale * true @ image.T, scale * wrong @ image.T
+        is_none = ~accelerator.gather(is_wrong)
+        loss = contrastive_loss(logits, wrong_logits.masked_fill(is_none[:, None], -math.inf))
+        return loss, accuracies(logits.detach(), wrong_logits.detach(), is_none)
 
     return compute_loss
+
+
+def accuracies(
+    logits: torch.Tensor, wrong_logits: torch.Tensor, is_none: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Return how often captions find their pictures, and pictures reject contrary captions.
+
+    Args:
+        logits: (B, B), captions by pictures.
+        wrong_logits: (B, B), contrary captions by pictures.
+        is_none: (B,) bool, rows without a contrary caption.
+
+    Returns:
+        "accuracy": the share of captions whose own picture comes first. "order": the share of the
+        contrary captions that fit the picture less than the true ones; a half is chance.
+    """
+    hits = logits.argmax(1) == torch.arange(len(logits), device=logits.device)
+    rejected = (logits.diag() > wrong_logits.diag()) & ~is_none
+    return {"accuracy": hits.float().mean(), "order": rejected.sum() / (~is_none).sum()}
 
 
 def train_text_encoder(settings: TextEncoderSettings, options: RunOptions) -> None:
@@ -129,18 +158,16 @@ def train_text_encoder(settings: TextEncoderSettings, options: RunOptions) -> No
     """
     accelerator = make_accelerator(options.precision)
     tokenizer = load_tokenizer()
-    mean, _, input_ids, scaling_factor = load_latents(options.folder)
-    used_ids = used_token_ids(input_ids, tokenizer)
+    cache = load_latents(options.folder)
+    used_ids = used_token_ids(cache.input_ids, tokenizer)
     torch.manual_seed(settings.seed)
     if options.start is None:
         text_encoder = make_text_encoder(settings, tokenizer, used_ids)
     else:
         text_encoder = load_text_encoder(settings, options.start, used_ids)
-    model = ContrastiveModel(settings, text_encoder, mean.shape[1])
+    model = ContrastiveModel(settings, text_encoder, cache.mean.shape[1])
     run = Run(accelerator, model, settings, options, "text_encoder")
-    compute_loss = make_compute_loss(
-        mean * scaling_factor, input_ids, settings, accelerator, tokenizer.eos_token_id
-    )
+    compute_loss = make_compute_loss(cache, settings, accelerator, tokenizer.eos_token_id)
     averaged = run.train(compute_loss)
     if accelerator.is_main_process:
         averaged.text_encoder.save_pretrained(run.folder / "model")

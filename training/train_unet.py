@@ -14,7 +14,7 @@ from transformers import CLIPTextModel
 
 from sdhelpers.noise_schedule import betas_to_alphas_cumprod, make_betas
 from sdhelpers.text import tokenize_prompt
-from training.cache_latents import load_latents, load_tokenizer, used_token_ids
+from training.cache_latents import load_latents
 from training.joint import TextToNoise
 from training.loop import ComputeLoss, make_step_generator
 from training.noise import (
@@ -32,6 +32,7 @@ from training.sample import make_pipeline, sample_images, save_grid
 from training.settings import TextEncoderSettings
 from training.start import fit_vocabulary, load_start
 from training.unet_data import TrainingData, draw_noisy_batch, embed
+from training.vocabulary import load_tokenizer, used_token_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,16 +107,16 @@ def make_compute_loss(
         accelerator: accelerate.Accelerator.
     """
     betas = make_betas(settings.num_train_timesteps, settings.beta_start, settings.beta_end)
-    alphas_cumprod = betas_to_alphas_cumprod(betas)
-    frequencies = snr_weights(alphas_cumprod, settings.snr_exponent / 2, settings.snr_floor)
-    weights = frequencies.to(accelerator.device)
+    device = accelerator.device
+    alphas_cumprod = betas_to_alphas_cumprod(betas).to(device)
+    weights = snr_weights(alphas_cumprod, settings.snr_exponent / 2, settings.snr_floor)
 
     def compute_loss(
         model: torch.nn.Module, step: int, share: float
-    ) -> tuple[torch.Tensor, dict[str, float]]:
-        generator = make_step_generator(settings.seed, step, accelerator.process_index)
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        generator = make_step_generator(settings.seed, step, accelerator.process_index, device)
         noisy_latents, noise, timesteps, conditions = draw_noisy_batch(
-            data, alphas_cumprod, frequencies, settings, generator
+            data, alphas_cumprod, weights, settings, generator
         )
         noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
         noise_pred = model(noisy_latents, timesteps, conditions).sample
@@ -160,19 +161,21 @@ def train_unet(settings: UnetSettings, options: RunOptions) -> None:
     """Train the UNet into `options.folder / "unet"`, and put its text encoder there, too."""
     accelerator = make_accelerator(options.precision)
     tokenizer = load_tokenizer()
-    mean, std, input_ids, scaling_factor = load_latents(options.folder)
+    cache = load_latents(options.folder)
     empty_ids = tokenize_prompt(tokenizer, "")
     torch.manual_seed(settings.seed)
-    used_ids = used_token_ids(input_ids, tokenizer)
+    used_ids = used_token_ids(cache.input_ids, tokenizer)
     text_encoder = take_text_encoder(settings, options, used_ids).to(accelerator.device)
-    unet = make_unet(settings, mean.shape[1:], text_encoder.config.hidden_size)
+    unet = make_unet(settings, cache.mean.shape[1:], text_encoder.config.hidden_size)
     if options.start is not None:
         unet.load_state_dict(load_start_unet(options.start, unet).state_dict())
     if settings.trains_text_encoder:
-        model, conditions = TextToNoise(text_encoder, unet), (input_ids, empty_ids.int())
+        model, conditions = TextToNoise(text_encoder, unet), (cache.input_ids, empty_ids.int())
     else:
         model = unet
-        conditions = tuple(embed(text_encoder, ids, accelerator) for ids in (input_ids, empty_ids))
+        conditions = tuple(
+            embed(text_encoder, ids, accelerator) for ids in (cache.input_ids, empty_ids)
+        )
     vae = AutoencoderKL.from_pretrained(options.folder / "vae" / "model").to(accelerator.device)
     run = Run(accelerator, model, settings, options, "unet")
 
@@ -186,7 +189,8 @@ def train_unet(settings: UnetSettings, options: RunOptions) -> None:
         pipeline = make_pipeline(vae, averaged_text_encoder, tokenizer, averaged_unet)
         save_grid(sample_images(pipeline, SHOWN_PROMPTS), path)
 
-    data = TrainingData(mean, std, *conditions, scaling_factor).to(accelerator.device)
+    data = TrainingData(cache.mean, cache.std, *conditions, cache.scaling_factor)
+    data = data.to(accelerator.device)
     averaged = run.train(make_compute_loss(data, settings, accelerator), show_samples)
     if accelerator.is_main_process:
         averaged_text_encoder, averaged_unet = split(averaged)

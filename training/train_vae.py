@@ -74,37 +74,44 @@ def draw_pixel_values(
         pictures: (N, 3, 128, 128) uint8.
         settings: `VaeSettings`.
         share: share of the run that is over.
-        generator: torch.Generator.
+        generator: torch.Generator, on the pictures' device.
 
     Returns:
         (B, 3, H, W) float32 in [-1, 1]. Whole pictures are fewer, so that a step costs the same.
     """
     is_whole = share >= 1 - settings.whole_share
-    size = IMAGE_SIZE if is_whole else settings.crop_size
+    size, device = IMAGE_SIZE if is_whole else settings.crop_size, pictures.device
     count = max(1, settings.batch_size * settings.crop_size**2 // size**2)
-    indices = torch.randint(len(pictures), (count,), generator=generator)
-    corners = torch.randint(IMAGE_SIZE - size + 1, (count, 2), generator=generator)
-    crops = [
-        pictures[index, :, top : top + size, left : left + size]
-        for index, (top, left) in zip(indices, corners.tolist(), strict=True)
-    ]
-    return bytes_to_pixel_values(torch.stack(crops))
+    chosen = torch.randint(len(pictures), (count, 1, 1), generator=generator, device=device)
+    corners = torch.randint(
+        IMAGE_SIZE - size + 1, (2, count, 1, 1), generator=generator, device=device
+    )
+    window = torch.arange(size, device=device)
+    rows, columns = corners[0] + window[:, None], corners[1] + window
+    crops = pictures[chosen, :, rows, columns]  # (B, H, W, 3)
+    return bytes_to_pixel_values(crops.permute(0, 3, 1, 2))
 
 
 def make_compute_loss(
     pictures: torch.Tensor, settings: VaeSettings, accelerator: Accelerator
 ) -> ComputeLoss:
-    """Return the loss function of the VAE's training steps."""
+    """Return the loss function of the VAE's training steps.
+
+    Args:
+        pictures: (N, 3, 128, 128) uint8, on the accelerator's device.
+        settings: `VaeSettings`.
+        accelerator: accelerate.Accelerator.
+    """
+    device = accelerator.device
 
     def compute_loss(
         model: nn.Module, step: int, share: float
-    ) -> tuple[torch.Tensor, dict[str, float]]:
-        generator = make_step_generator(settings.seed, step, accelerator.process_index)
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        generator = make_step_generator(settings.seed, step, accelerator.process_index, device)
         pixel_values = draw_pixel_values(pictures, settings, share, generator)
         latent_size = pixel_values.shape[-1] // 8
         shape = (len(pixel_values), settings.latent_channels, latent_size, latent_size)
-        noise = torch.randn(shape, generator=generator).to(accelerator.device)
-        pixel_values = pixel_values.to(accelerator.device)
+        noise = torch.randn(shape, generator=generator, device=device)
         reconstruction, mean, logvar, *verdicts = model(pixel_values, noise)
         losses = vae_losses(reconstruction.float(), pixel_values, mean, logvar)
         loss = (
@@ -118,7 +125,7 @@ def make_compute_loss(
             is_heard = share >= 1 - settings.adversarial_share
             weight = settings.adversarial_weight * is_heard
             loss = loss + losses["discriminator"] + weight * losses["adversarial"]
-        return loss, {name: value.item() for name, value in losses.items()}
+        return loss, {name: value.detach() for name, value in losses.items()}
 
     return compute_loss
 
@@ -170,7 +177,7 @@ def train_vae(settings: VaeSettings, options: RunOptions) -> None:
         autoencoder = JudgedAutoencoder(vae, discriminator)
     run = Run(accelerator, autoencoder, settings, options, "vae")
     averaged = run.train(
-        make_compute_loss(pictures, settings, accelerator),
+        make_compute_loss(pictures.to(accelerator.device), settings, accelerator),
         lambda model, path: show_reconstructions(model, held_out[:NUM_SHOWN], path),
     )
     if accelerator.is_main_process:

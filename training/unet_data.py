@@ -51,11 +51,11 @@ def embed(
     """Encode captions once and for all, with a frozen text encoder.
 
     Returns:
-        (N, 77, D) float16 on the CPU.
+        (N, 77, D) float16, on the accelerator's device.
     """
     with accelerator.autocast():
         parts = [
-            text_encoder(ids.long().to(accelerator.device))[0].half().cpu()
+            text_encoder(ids.long().to(accelerator.device))[0].half()
             for ids in input_ids.split(batch_size)
         ]
     return torch.cat(parts)
@@ -68,29 +68,30 @@ def draw_noisy_batch(
     settings: UnetSettings,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draw what one step needs, from one source of chance on the CPU.
+    """Draw what one step needs, from one source of chance on the data's device.
 
     Args:
         data: what to draw from.
-        alphas_cumprod: (T,), of the noise schedule.
-        frequencies: (T,), how often each timestep is drawn; see `draw_timesteps`.
+        alphas_cumprod: (T,), of the noise schedule, on the data's device.
+        frequencies: (T,), likewise, how often each timestep is drawn; see `draw_timesteps`.
         settings: `UnetSettings`.
-        generator: the source of chance.
+        generator: the source of chance, likewise.
 
     Returns:
         (noisy_latents, noise, timesteps, conditions): (B, 4, 16, 16) float32 twice, (B,) int64,
-        and (B, 77, D) float32 or (B, 77) int64; on the device of the data.
+        and (B, 77, D) float32 or (B, 77) int64.
     """
     count, device = settings.batch_size, data.mean.device
     shape = (count, *data.mean.shape[1:])
-    chosen = torch.randint(len(data.mean), (count,), generator=generator).to(device)
-    spread = torch.randn(shape, generator=generator).to(device)
-    is_empty = (torch.rand(count, generator=generator) < settings.empty_prompt_share).to(device)
+    chosen = torch.randint(len(data.mean), (count,), generator=generator, device=device)
+    spread = torch.randn(shape, generator=generator, device=device)
+    chances = torch.rand(count, generator=generator, device=device)
     timesteps = draw_timesteps(frequencies, count, generator)
-    noise = torch.randn(shape, generator=generator).to(device)
+    noise = torch.randn(shape, generator=generator, device=device)
     latents = (data.mean[chosen] + data.std[chosen] * spread) * data.scaling_factor
     conditions = data.conditions[chosen]
-    conditions[is_empty] = data.empty_condition
+    is_empty = (chances < settings.empty_prompt_share).view(-1, *[1] * (conditions.ndim - 1))
+    conditions = torch.where(is_empty, data.empty_condition, conditions)
     conditions = conditions.float() if conditions.is_floating_point() else conditions.long()
-    noisy_latents = add_noise(latents, noise, alphas_cumprod[timesteps].to(device))
-    return noisy_latents, noise, timesteps.to(device), conditions
+    noisy_latents = add_noise(latents, noise, alphas_cumprod[timesteps])
+    return noisy_latents, noise, timesteps, conditions
