@@ -28,17 +28,17 @@ DOTS_PER_INCH = 110
 SHOWN = [0, 2, 4, 6, 8, 11, 14, 19]  # of 20 steps
 SAMPLES = [
     "an astronaut riding a horse in space",
-    "a cat riding a camel on a red background",
+    "a blue horse on the grass",
+    "a panda wearing a crown at sunset",
     "an owl riding a bicycle on the beach",
-    "a snowman riding a motorcycle at sunset",
-    "a rabbit riding a turtle in the sea",
+    "a cat to the left of a red car",
+    "a balloon above a whale in the sea",
+    "three strawberries in the snow",
     "a castle at night",
-    "a strawberry on a white background",
-    "a train in the snow",
-    "a guitar on a green background",
-    "a star next to a mushroom at night",
-    "a doughnut next to a balloon on a pink background",
-    "a unicorn in the sky",
+    "a robot next to a sunflower",
+    "a pixel art picture of a lion",
+    "a pencil drawing of a rabbit",
+    "a watercolour of a tulip",
 ]
 
 

@@ -1,7 +1,7 @@
 """Stage 2: render scenes, encode them with the trained VAE and keep the latents on disk.
 
 Run: python -m training.cache_latents
-Or, with a VAE that is there already instead of stage 1: --vae training/next_model
+Or, with a VAE that is there already instead of stage 1: --vae sdhelpers/tiny_sd
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ class EvaluationSettings:
 
     # Prompts per category. 500 give intervals of about two points on either side of 0.95.
     num_prompts: int = 500
-    # Prompts per category at each point of the curves; 50 give 300 pictures a point.
-    num_curve_prompts: int = 50
+    # Prompts per category at each point of the curves; 25 give 150 pictures a point.
+    num_curve_prompts: int = 25
     # Scenes for PSNR and SSIM.
     num_vae_scenes: int = 1000
     # Scenes on which the judge is examined.
@@ -35,9 +35,9 @@ class EvaluationSettings:
     guidance_scale: float | None = None
     # Pictures at a time. More than 32 gain nothing on a CPU; a GPU takes 250.
     batch_size: int = 32
-    # Scenes of the training's cache, whose captions are no prompts here.
+    # Scenes of the training's cache, whose captions are no prompts here: the shipped model's.
     first_training_seed: int = CacheSettings.first_seed
-    num_training_scenes: int = CacheSettings.num_scenes
+    num_training_scenes: int = 300_000
 
 
 # Where each part's seeds begin, above `FIRST_EVALUATION_SEED`; a category takes up to 5 million.

@@ -2,7 +2,7 @@
 
 The training loss is too noisy to compare two runs by. Here scenes, noise and timesteps are fixed.
 
-Run: python -m training.noise_errors --models sdhelpers/tiny_sd training/next_model
+Run: python -m training.noise_errors --models sdhelpers/tiny_sd runs/mine
 """
 
 from __future__ import annotations
