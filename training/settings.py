@@ -128,8 +128,7 @@ class UnetSettings:
     num_warmup_steps: int = 200
     # Share of the run in which the rate falls to zero (cosine).
     decay_share: float = 0.5
-    # Whether the text encoder learns along. SD's is frozen. This is for starting from an earlier
-    # model, whose UNet understands its own text encoder only: new words can still be learnt.
+    # Whether the text encoder learns along. SD's is frozen; the shipped one learned along.
     trains_text_encoder: bool = False
     # Share of the captions replaced by "", so that guidance has something to push away from.
     empty_prompt_share: float = 0.1

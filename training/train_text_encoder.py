@@ -1,7 +1,8 @@
 """Stage 3: train the text encoder, as CLIP was: each caption must find its own picture.
 
 The pictures are the cached latents, so a step costs little. The image tower is thrown away
-afterwards; the text encoder is frozen from then on, as in Stable Diffusion.
+afterwards; the text encoder is frozen from then on, as in Stable Diffusion, or learns on with the
+UNet (`trains_text_encoder`).
 
 Run: python -m training.train_text_encoder --minutes 25
 """
