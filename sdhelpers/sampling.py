@@ -163,7 +163,8 @@ def generate(
         height: in pixels, a multiple of the VAE's factor; None: the size of training.
         width: likewise.
         num_inference_steps: 1 or more; see `denoise`.
-        guidance_scale: 0 unconditional, 1 plain text, 7.5 usual; see `denoise`.
+        guidance_scale: 0 unconditional, 1 plain text, 7.5 usual; the built-in model is at its best
+            near 3, and PNDM and K-LMS spoil its pictures at 7.5; see `denoise`.
         num_images_per_prompt: pictures for each prompt.
         seed: of all noise: one for the whole batch, or a sequence with one for each picture.
         latents: (B, 4, h, w) unit-variance noise to start from, in place of the seed's.
