@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import ipywidgets
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -156,7 +157,9 @@ def test_each_step_shows_its_clean_guess(components: Components, make: Callable)
     )
     for step, (caption, shown) in zip(steps, seen[1:-1], strict=True):
         clean_guess = latents_to_rgb(step.pred_original_sample, preview)
-        assert shown == tensor_to_image(clean_guess).tobytes()
+        expected = np.asarray(tensor_to_image(clean_guess), dtype=int).ravel()
+        # One level of 256 is rounding: the playground's thread adds in another order.
+        assert np.abs(np.frombuffer(shown, dtype=np.uint8) - expected).max() <= 1
         assert caption.startswith(f"Step {step.index + 1} of 3 · sigma {step.sigma:.2f} · ")
         assert caption.endswith(" s")
     assert seen[-1][0].startswith(

@@ -115,7 +115,8 @@ def draw_noise(shape: tuple[int, ...] = (2, 4, 6, 5)) -> torch.Tensor:
 @pytest.mark.parametrize("num_inference_steps", [1, 2, 3, 4, 5, 7, 10, 20, 50, 100])
 @every_oracle
 def test_whole_runs_equal_the_librarys(name, num_inference_steps) -> None:
-    difference = largest_difference(name, num_inference_steps, predict_smoothly, draw_noise())
+    noise = draw_noise().double()  # float32 adds up to 1e-4 of rounding on some processors
+    difference = largest_difference(name, num_inference_steps, predict_smoothly, noise)
     assert difference <= TOLERANCE
 
 
