@@ -53,7 +53,9 @@ def test_the_strip_shows_the_previews_of_the_playground(components: Components) 
     show_playground(fake, PROMPT, num_columns=3, **options)
     shown = [painting.png, way[0].png, way[4].png, way[8].png]
     for drawn, png in zip(pictures(), shown, strict=True):
-        np.testing.assert_array_equal(drawn, np.asarray(Image.open(io.BytesIO(png))))
+        expected = np.asarray(Image.open(io.BytesIO(png)), dtype=int)
+        # One level of 256 is rounding: both fit a preview of their own, in several threads.
+        np.testing.assert_allclose(drawn.astype(int), expected, rtol=0, atol=1)
     titles = [axis.get_title() for axis in plt.gcf().axes[2:]]
     numbers = (0, 4, 8)
     assert titles == [f"step {i + 1}\nsigma {way[i].sigma:.2f}" for i in numbers]
