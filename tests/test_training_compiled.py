@@ -1,6 +1,7 @@
 """Compiled training: the replaced interpolation, and gradients that must not get lost."""
 
 import shutil
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -123,6 +124,32 @@ def test_a_faithful_compiler_is_taken_and_nothing_moves(monkeypatch: pytest.Monk
         assert parameter.grad is None
 
 
+@pytest.mark.parametrize(
+    ("device", "num_processes", "mode"),
+    [("cuda", 1, "reduce-overhead"), ("cuda", 2, None), ("cpu", 1, None)],
+)
+def test_only_a_single_gpu_records_its_steps(
+    monkeypatch: pytest.MonkeyPatch, device: str, num_processes: int, mode: str | None
+) -> None:
+    """Processes that exchange gradients can't replay theirs; a CPU has nothing to record."""
+    asked = []
+
+    def remember(network: nn.Module, **options: object) -> nn.Module:
+        asked.append(options)
+        return Faithful(network)
+
+    monkeypatch.setattr(torch, "compile", remember)
+    accelerator = SimpleNamespace(
+        device=torch.device(device),
+        num_processes=num_processes,
+        autocast=nullcontext,
+        backward=torch.Tensor.backward,
+        print=print,
+    )
+    compile_checked(make_network(), squared_output, 3, 0.0, accelerator)
+    assert asked == [{"dynamic": False, "mode": mode}]
+
+
 def test_the_judge_may_be_asked_for_a_step_twice() -> None:
     seen = []
 
@@ -147,6 +174,7 @@ def test_the_true_compiler_keeps_the_gradients_in_bfloat16() -> None:
     """Without the replacement, torch 2.13 loses those of the first layer."""
     network = make_network()
     accelerator = SimpleNamespace(  # a true one keeps its precision for the whole process
+        device=torch.device("cpu"),
         autocast=lambda: torch.autocast("cpu", torch.bfloat16),
         backward=torch.Tensor.backward,
         print=print,
