@@ -100,7 +100,7 @@ def draw_curves(
     axis.set_ylabel(y_label, fontsize=_FONT_SIZE)
     _tidy(axis)
     if len(curves) > 1:
-        axis.legend(fontsize=_FONT_SIZE - 1, frameon=False)
+        axis.legend(fontsize=_FONT_SIZE - 1, framealpha=0.9, edgecolor="none")
     return figure
 
 
