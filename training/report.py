@@ -77,7 +77,8 @@ def make_report(results: dict) -> str:
     parts = [
         f"Painted with {how}, from seeds and prompts that training never saw; in brackets 95 % "
         'Wilson intervals. A judge network decides what a picture shows; "renders" is what it '
-        "says of true scenes of the same prompts, which bounds what a painter could reach.",
+        "says of true scenes of the same prompts, about what a perfect painter would reach, and "
+        '"decoded renders" of the same scenes after the VAE.',
         fidelity_table(results["fidelity"]),
         f"The VAE, on {vae['num_scenes']} held-out scenes: PSNR {vae['psnr']:.2f} dB, SSIM "
         f"{vae['ssim']:.4f} (means over the pictures).",
@@ -92,6 +93,9 @@ def make_report(results: dict) -> str:
         f"{diversity['first_painted']:.3f}, renders {diversity['first_renders']:.3f}.",
         f"One picture alone took {results['seconds_for_one_picture']:.2f} s on {machine['device']} "
         f"with {machine['num_threads']} thread(s); the seconds below are per picture of a batch.",
+        "The curves take few pictures: each point is "
+        f"{results['settings']['num_curve_prompts']} prompts of each kind. The Fréchet distance of "
+        "so few is larger than the one above; compare it within the curves only.",
         "Over the guidance scale:",
         curve_table(results["guidance_curve"]),
         "Over steps, for three schedulers:",
