@@ -16,7 +16,7 @@ from sdhelpers.components import load_components
 from sdhelpers.text import tokenize_prompt
 from tests.synthetic_sprites import synthetic_sprites
 from training.answers import Answers, ask_judge
-from training.evaluate import evaluate, write_results
+from training.evaluate import RESULTS_PATH, evaluate, write_results
 from training.evaluation import score_all
 from training.evaluation_settings import (
     SEEDS,
@@ -50,8 +50,8 @@ from training.questions import (
     make_targets,
     settle_sides,
 )
-from training.report import CARD_END, CARD_START, put_into_card
-from training.sample import make_pipeline
+from training.report import CARD_END, CARD_START, make_report, put_into_card
+from training.sample import SHIPPED_FOLDER, make_pipeline
 from training.scenes import FIRST_EVALUATION_SEED, paint_facts, scene
 from training.settings import SMOKE_SETTINGS, override
 from training.train_judge import degrade, examine, judge_loss, train_judge
@@ -700,3 +700,10 @@ def test_a_card_without_its_markers_is_refused():
     ):
         with pytest.raises(ValueError, match="card"):
             put_into_card(card, "report")
+
+
+def test_the_published_tables_are_made_from_the_results() -> None:
+    report = make_report(json.loads(RESULTS_PATH.read_text()))
+    assert RESULTS_PATH.with_suffix(".md").read_text() == report
+    card = (SHIPPED_FOLDER / "README.md").read_text()
+    assert put_into_card(card, report) == card
