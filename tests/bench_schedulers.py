@@ -56,7 +56,7 @@ def main() -> None:
         print(f"{name:<13}", *(f"{distance:6.3f}" for distance in distances), flush=True)
         pictures += tensor_to_images(decode_latents(components.vae, torch.cat(ends)))
         titles += [
-            f"{name}\n{num_steps} steps: {distance:.3f}"
+            f"{name}, {num_steps} steps: {distance:.3f}"
             for num_steps, distance in zip(FEW_STEPS, distances, strict=True)
         ]
     show_images(pictures, titles, num_columns=len(FEW_STEPS), inches=1.5)
