@@ -70,6 +70,14 @@ def test_there_are_notebooks() -> None:
 
 
 @every_notebook
+def test_the_minutes_are_those_of_the_readmes_route(path: Path) -> None:
+    readme = (path.parents[1] / "README.md").read_text()
+    route = re.findall(rf"\(notebooks/{re.escape(path.name)}\) \|.*\| (\d+) \|", readme)
+    assert len(route) == 1
+    assert re.findall(r"about (\d+) minutes", read(path).cells[0].source) == route
+
+
+@every_notebook
 def test_executed_in_order_and_whole(path: Path) -> None:
     cells = code_cells(path)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))

@@ -1,6 +1,5 @@
 """The wheel, the environment files and the links: what a stranger gets."""
 
-import json
 import re
 import subprocess
 import sys
@@ -110,20 +109,6 @@ def test_links_exist(name: str) -> None:
     assert local
     for target in local:
         assert (path.parent / target).exists(), f"{name} links {target}, which is not there"
-
-
-def test_the_route_and_the_notebooks_name_the_same_minutes() -> None:
-    rows = re.findall(
-        r"\(notebooks/(\S+\.ipynb)\) \|.*\| (\d+) \|", (ROOT / "README.md").read_text()
-    )
-    assert {name for name, _ in rows} == {
-        path.name for path in (ROOT / "notebooks").glob("*.ipynb")
-    }
-    for name, minutes in rows:
-        first_cell = "".join(
-            json.loads((ROOT / "notebooks" / name).read_text())["cells"][0]["source"]
-        )
-        assert re.findall(r"about (\d+) minutes", first_cell) == [minutes], name
 
 
 def test_versions_agree(pyproject: dict) -> None:
