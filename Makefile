@@ -66,7 +66,7 @@ $(VENV)/.installed-browser: $(VENV)/.installed-test
 
 # A .venv that somebody made, with a torch of their choice inside, is kept.
 $(VENV)/.made:
-	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; this is ' + sys.version.split()[0] + '. Try: make PYTHON=python3.11 ...')"
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14) and 'Python 3.11 to 3.14 is needed; this is ' + sys.version.split()[0] + '. Try: make PYTHON=python3.11 ...')"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
 		{ echo "No virtual environment could be made. On Debian: apt install python3-venv"; exit 1; }
 	@touch $@

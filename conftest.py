@@ -10,7 +10,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["SDHELPERS_DEVICE"] = "cpu"
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 os.environ["PYTHONWARNINGS"] = ",".join(
-    f"error:::sdhelpers.{path.stem}" for path in Path(__file__).parent.glob("sdhelpers/*.py")
+    "error:::" + ".".join(path.relative_to(Path(__file__).parent).with_suffix("").parts)
+    for path in Path(__file__).parent.glob("sdhelpers/**/*.py")
 )
 
 import pytest

@@ -13,6 +13,7 @@ import torch
 
 Function = Callable[..., object]
 _WIDTH = 88  # letters in a line of a verdict
+_COMPARABLE = (torch.Tensor, np.ndarray, np.generic, int, float, str)
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,19 @@ def check_close(actual: object, expected: object, tolerance: float = 1e-5) -> No
     """Say that two results agree, or raise.
 
     Args:
-        actual: a tensor, an array, a number, or a sequence of them.
+        actual: a tensor, an array, a number, a text, or a list, tuple or dict of them.
         expected: likewise.
         tolerance: the largest absolute difference that is allowed.
 
     Raises:
         AssertionError: with the first difference that can be seen.
+        TypeError: if `expected` is of another kind, which could not be compared.
     """
+    if not _is_comparable(expected):
+        raise TypeError(
+            "check_close compares tensors, arrays, numbers, texts, and lists, tuples or dicts of "
+            f"them; got {_short(expected)}."
+        )
     difference = describe_difference(actual, expected, tolerance)
     if difference:
         raise AssertionError(f"The two differ: {difference}.")
@@ -101,42 +108,14 @@ def judge(
     _say("right", praise)
 
 
-def judge_answer(
-    answer: object,
-    expected: object,
-    *,
-    praise: str,
-    hints: Sequence[tuple[object, str]] = (),
-    tolerance: float = 1e-5,
-) -> None:
-    """Print a verdict on an exercise that asks for a value, not for a function.
-
-    Args:
-        answer: the reader's. `...` or None counts as not attempted.
-        expected: the right answer.
-        praise: why it is right.
-        hints: (wrong answer, what to say to who gives it).
-        tolerance: the largest absolute difference that is allowed.
-    """
-    mistakes = [Mistake(lambda wrong=wrong: wrong, hint) for wrong, hint in hints]
-    judge(
-        lambda: answer,
-        lambda: expected,
-        [()],
-        praise=praise,
-        mistakes=mistakes,
-        tolerance=tolerance,
-    )
-
-
 def describe_difference(
     actual: object, expected: object, tolerance: float, share: float = 0.0
 ) -> str | None:
     """Describe the first difference between two results.
 
     Args:
-        actual: tensors, arrays, numbers, texts, or (nested) sequences of them.
-        expected: likewise.
+        actual: tensors, arrays, numbers, texts, or (nested) lists, tuples or dicts of them.
+        expected: likewise; anything else, such as a module, is not compared.
         tolerance: the largest absolute difference between numbers that is allowed.
         share: of a tensor's values that may differ by more.
 
@@ -145,10 +124,16 @@ def describe_difference(
     """
     if isinstance(expected, np.ndarray):  # the copies spare a warning about read-only arrays
         expected = torch.from_numpy(expected.copy())
+    if isinstance(expected, np.generic):
+        expected = expected.item()
     if isinstance(actual, np.ndarray):
         actual = torch.from_numpy(actual.copy())
     if isinstance(expected, torch.Tensor):
         return _difference_of_tensors(actual, expected, tolerance, share)
+    if isinstance(expected, dict):
+        if not isinstance(actual, dict) or actual.keys() != expected.keys():
+            return f"the result is {_short(actual)}, expected {_short(expected)}"
+        actual, expected = [actual[key] for key in expected], list(expected.values())
     if isinstance(expected, list | tuple):
         if not isinstance(actual, list | tuple) or len(actual) != len(expected):
             return f"the result is {_short(actual)}, expected {_short(expected)}"
@@ -228,10 +213,22 @@ def _is_empty(result: object) -> bool:
     return result is ... or result is None
 
 
+def _is_comparable(result: object) -> bool:
+    """Tell whether all of a result can be compared."""
+    if isinstance(result, dict):
+        result = list(result.values())
+    if isinstance(result, list | tuple):
+        return all(map(_is_comparable, result))
+    is_complex = isinstance(result, np.complexfloating)
+    return isinstance(result, _COMPARABLE) and not is_complex
+
+
 def _count_values(result: object) -> int:
     """Count the numbers in a result."""
     if isinstance(result, torch.Tensor | np.ndarray | np.generic):
         return int(np.prod(result.shape))
+    if isinstance(result, dict):
+        result = list(result.values())
     if isinstance(result, list | tuple):
         return sum(map(_count_values, result))
     return 1

@@ -10,6 +10,7 @@ from pathlib import Path
 _GIGABYTE = 1e9
 _ENOUGH_DISK = 6e9  # bytes: Stable Diffusion v1-4 is 1.07e9 float32 parameters, 4.3 GB
 _ENOUGH_MEMORY = 2e9  # bytes: the tiny model with torch stays well below
+_PYTHONS = (3, 11), (3, 14)  # the first and the last that all pinned packages can be had for
 _CHECKOUT = Path(__file__).parents[1]
 # What to look for if sdhelpers itself is not installed, so that its metadata cannot be asked.
 _CORE = ("torch", "diffusers", "transformers", "accelerate", "scipy", "jupyterlab")
@@ -59,8 +60,8 @@ def examine() -> list[Finding]:
 def _examine_python() -> Finding:
     """Check the version of Python."""
     state = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    is_old = sys.version_info < (3, 11)
-    return Finding("python", state, "install Python 3.11 or newer" if is_old else "")
+    fits = _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]
+    return Finding("python", state, "" if fits else "install Python 3.11 to 3.14")
 
 
 def _examine_packages() -> list[Finding]:
@@ -95,25 +96,31 @@ def _examine_device() -> list[Finding]:
     try:
         import torch
 
-        from sdhelpers.device import pick_device, pick_dtype
-
-        device = pick_device()
-    except (ImportError, OSError, ValueError) as error:
+        from sdhelpers.device import check_dtype, pick_device, pick_dtype
+    except (ImportError, OSError) as error:
         return [Finding("device", f"torch cannot be used: {error}", _reinstall())]
-    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()
+    try:
+        device = pick_device()
+        dtype = pick_dtype(device)
+        check_dtype(device, dtype)
+    except ValueError as error:  # SDHELPERS_DEVICE names none, or one that is not there
+        return [Finding("device", str(error), "unset SDHELPERS_DEVICE, or set it to cpu")]
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     state = f"{device.type} {name}".strip() + f", {torch.get_num_threads()} threads"
-    return [Finding("device", state), Finding("dtype", str(pick_dtype(device)))]
+    return [Finding("device", state), Finding("dtype", str(dtype))]
 
 
 def _examine_disk() -> Finding:
     """Check the room where the Hugging Face hub's cache would grow."""
+    from sdhelpers.model_folder import find_existing
+
     try:
         from huggingface_hub.constants import HF_HUB_CACHE
     except ImportError:
         HF_HUB_CACHE = Path.home()  # noqa: N806
-    folder = Path(HF_HUB_CACHE)
-    while not folder.exists():
-        folder = folder.parent
+    folder = find_existing(Path(HF_HUB_CACHE))
+    if folder is None:  # on Windows, a drive that is not there
+        return Finding("disk", f"no drive for {HF_HUB_CACHE}", "set HF_HOME to a folder of yours")
     free = shutil.disk_usage(folder).free
     state = f"{free / _GIGABYTE:.0f} GB free"
     if free < _ENOUGH_DISK:
@@ -146,11 +153,14 @@ def _examine_model() -> Finding:
 
 def _pip() -> str:
     """Give the pip command of the running Python."""
-    return f"{sys.executable} -m pip"
+    if " " not in sys.executable:
+        return f"{sys.executable} -m pip"
+    call = "& " if platform.system() == "Windows" else ""  # or PowerShell takes it for a text
+    return f'{call}"{sys.executable}" -m pip'
 
 
 def _reinstall() -> str:
     """Give the command that installs sdhelpers as it was meant to be."""
     if (_CHECKOUT / "pyproject.toml").is_file():
-        return f"cd {_CHECKOUT} && {_pip()} install -c constraints.txt -e ."
+        return f'{_pip()} install -c "{_CHECKOUT / "constraints.txt"}" -e "{_CHECKOUT}"'
     return f"{_pip()} install --force-reinstall --no-deps sdhelpers"

@@ -13,10 +13,10 @@ from sdhelpers.checkup import doctor as doctor
 from sdhelpers.device import check_dtype, make_device
 from sdhelpers.device import pick_device as pick_device
 from sdhelpers.device import pick_dtype as pick_dtype
-from sdhelpers.download import MissingVariantError, fetch_model
+from sdhelpers.download import MissingVariantError, check_choice, fetch_model
 from sdhelpers.known_models import SD_V1_4
 from sdhelpers.known_models import pick_model as pick_model
-from sdhelpers.memory import apply_savings, explained_memory_errors
+from sdhelpers.memory import apply_savings, check_offload, explained_memory_errors
 from sdhelpers.model_folder import HALF, PARTS, TINY_SD, find_model_problems, find_variant
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def load_components(
     dtype = pick_dtype(device) if dtype is None else dtype
     with explained_memory_errors():
         check_dtype(device, dtype)
+    check_offload(device, cpu_offload)  # before anything is fetched
     wanted = HALF if variant is None and dtype == torch.float16 else variant
     try:
         folder = find_model(model, variant=wanted, revision=revision)
@@ -162,16 +163,17 @@ def find_model(
     Args:
         model: a folder in the standard layout, or an id on the Hugging Face hub.
         parts: those whose weights are needed; others are neither fetched nor looked at.
-        variant: as for `download.fetch_model`; so for revision.
-        revision: of a model on the hub.
+        variant: None or "fp16"; as for `download.fetch_model`.
+        revision: of a model on the hub; a folder has none, and ignores it.
 
     Raises:
-        ValueError: if the folder lacks a file or one is truncated (all are named), or if the model
-            is neither a folder nor an id.
+        ValueError: if an argument does not fit, if the folder lacks a file or one is truncated (all
+            are named), or if the model is neither a folder nor an id.
         ModelError: if it can't be fetched.
     """
     if not isinstance(model, str | Path) or not str(model):
         raise ValueError(f"model must be a folder or the id of a model, got {model!r}.")
+    check_choice(parts, variant)
     folder = Path(model).expanduser()
     if not folder.exists() and isinstance(model, str) and _HUB_ID.fullmatch(model):
         return fetch_model(model, parts, variant=variant, revision=revision)

@@ -24,6 +24,7 @@ from sdhelpers.known_models import KNOWN_MODELS
 from sdhelpers.model_folder import (
     HALF,
     PARTS,
+    find_existing,
     find_model_problems,
     weights_file,
 )
@@ -74,7 +75,7 @@ def fetch_model(
         ModelError: if the hub, the network or the disk don't allow it, with what to do.
         ValueError: if an argument does not fit.
     """
-    _check(parts, variant)
+    check_choice(parts, variant)
     if revision is None:
         revision = KNOWN_MODELS[model].revision if model in KNOWN_MODELS else "main"
     snapshot = find_snapshot(model, revision)
@@ -87,7 +88,7 @@ def fetch_model(
         files = choose_files(info, parts, variant)
         throw_away_damaged(model, files, info.sha)
         missing = [file for file in files if find_cached(model, file.path, info.sha) is None]
-        _announce(model, revision, missing, Path(constants.HF_HUB_CACHE))
+        _announce(model, revision, missing, Path(constants.HF_HUB_CACHE), variant)
         paths = [_fetch(model, file, info.sha) for file in files]
         _remember(model, revision)
     except ModelError:
@@ -130,7 +131,7 @@ def choose_files(info: "ModelInfo", parts: Sequence[str], variant: str | None) -
     return [files[path] for path in sorted(set(chosen))]
 
 
-def _check(parts: Sequence[str], variant: str | None) -> None:
+def check_choice(parts: Sequence[str], variant: str | None) -> None:
     """Raise a ValueError unless the arguments fit."""
     if isinstance(parts, str) or not set(parts) <= set(PARTS):
         raise ValueError(f"parts must be some of {', '.join(PARTS)}, got {parts!r}.")
@@ -172,10 +173,17 @@ def _ask(model: str, revision: str) -> "ModelInfo":
     return HfApi().model_info(model, revision=revision, files_metadata=True, timeout=_PATIENCE)
 
 
-def _announce(model: str, revision: str, files: list[RemoteFile], cache: Path) -> None:
+def _announce(
+    model: str, revision: str, files: list[RemoteFile], cache: Path, variant: str | None
+) -> None:
     """Say what will be fetched, and stop here if the disk has no room for it."""
     total = sum(file.num_bytes for file in files)
-    nearest = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    nearest = find_existing(cache)
+    if nearest is None:  # on Windows, a drive that is not there
+        raise ModelError(
+            f"{model!r} can't be kept in {cache}: there is no such drive.\nWhat to do: set HF_HOME "
+            "to a folder of yours."
+        )
     free = shutil.disk_usage(nearest).free
     lines = [f"Fetching {model} (revision {revision}), once:"]
     for part in PARTS:
@@ -187,10 +195,11 @@ def _announce(model: str, revision: str, files: list[RemoteFile], cache: Path) -
         lines.append(f"  licence: {KNOWN_MODELS[model].licence}")
         lines.append(f"  to run it: {KNOWN_MODELS[model].needs}")
     if free < total + _MARGIN:
+        half = "" if variant == HALF else f"; variant={HALF!r} needs half the room"
         raise ModelError(
             f"There is no room for {model!r}: it needs {write_size(total + _MARGIN)} in {cache}, "
-            f"where {write_size(free)} are free. Nothing was fetched.\nWhat to do: make room, set "
-            f"HF_HOME to a folder on a larger disk, or say variant={HALF!r} for half the size.\n"
+            f"where {write_size(free)} are free. Nothing was fetched.\nWhat to do: make room, or "
+            f"set HF_HOME to a folder on a larger disk{half}.\n"
             "The built-in model needs no network: load_components()."
         )
     print("\n".join(lines), flush=True)

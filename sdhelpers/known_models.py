@@ -33,10 +33,6 @@ class KnownModel:
     num_parameters: dict[str, int]
     needs: str
 
-    def num_bytes(self, part: str, bytes_per_number: int = 4) -> int:
-        """Estimate a part's download; parts without weights count for nothing."""
-        return self.num_parameters.get(part, 0) * bytes_per_number
-
 
 KNOWN_MODELS = {
     model.name: model

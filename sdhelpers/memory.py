@@ -51,11 +51,7 @@ def apply_savings(
         ValueError: if cpu_offload is asked for on a CPU, where there is nothing to gain.
     """
     device = torch.device(device)
-    if cpu_offload and device.type == "cpu":
-        raise ValueError(
-            "cpu_offload moves parts between a GPU and the CPU, and the device is 'cpu'. Leave "
-            "it out."
-        )
+    check_offload(device, cpu_offload)
     if attention_slicing:
         components.unet.set_attention_slice("max")
     if vae_slicing:
@@ -64,6 +60,15 @@ def apply_savings(
         components.vae.enable_tiling()
     if cpu_offload:
         offload_to_cpu(components, device)
+
+
+def check_offload(device: torch.device, cpu_offload: bool) -> None:
+    """Raise a ValueError if parts shall be moved between the CPU and itself."""
+    if cpu_offload and device.type == "cpu":
+        raise ValueError(
+            "cpu_offload moves parts between a GPU and the CPU, and the device is 'cpu'. Leave "
+            "it out."
+        )
 
 
 def offload_to_cpu(components: "Components", device: torch.device | str) -> None:

@@ -27,6 +27,11 @@ HALF = "fp16"  # the hub's name for a second set of weights, in half precision
 _HEADER_LENGTH_BYTES = 8  # a safetensors file opens with the length of its JSON header
 
 
+def find_existing(folder: Path) -> Path | None:
+    """Give the folder, or the nearest above it that exists; None if not even the drive does."""
+    return next((one for one in (folder, *folder.parents) if one.exists()), None)
+
+
 def weights_file(part: str, variant: str | None = None) -> str:
     """Give the name of a part's file of weights, such as "model.fp16.safetensors"."""
     return ".".join(filter(None, (_WEIGHTS[part], variant, "safetensors")))

@@ -113,20 +113,14 @@ def initial_latents(
     """
     if not is_count(batch_size):
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}.")
-    generators = [generator] if isinstance(generator, torch.Generator) else generator
-    _check_generators(generators)
+    check_generators(generator, batch_size)
     height, width = picture_size(unet, vae, height, width)
     factor = vae_scale_factor(vae)
     shape = (unet.config.in_channels, height // factor, width // factor)
     if isinstance(generator, torch.Generator):
         noise = torch.randn((batch_size, *shape), generator=generator)
-    elif len(generators) == batch_size:
-        noise = torch.stack([torch.randn(shape, generator=one) for one in generators])
     else:
-        raise ValueError(
-            f"{len(generators)} generators or seeds were given for {batch_size} pictures: "
-            "give one for all of them, or one for each."
-        )
+        noise = torch.stack([torch.randn(shape, generator=one) for one in generator])
     return noise.to(device=execution_device(unet), dtype=unet.dtype)
 
 
@@ -171,15 +165,21 @@ def match_latents(
     return latents
 
 
-def _check_generators(generators: object) -> None:
-    """Raise a ValueError unless these are generators on the CPU."""
+def check_generators(generator: object, batch_size: int) -> None:
+    """Raise a ValueError unless this is one generator on the CPU, or one for each picture."""
+    generators = [generator] if isinstance(generator, torch.Generator) else generator
     are_fine = isinstance(generators, Sequence) and all(
         isinstance(one, torch.Generator) and one.device.type == "cpu" for one in generators
     )
     if not are_fine:
         raise ValueError(
             f"generator must be a torch.Generator on the CPU or a list of them, got "
-            f"{generators!r}. make_generator(seed) makes one."
+            f"{generator!r}. make_generator(seed) makes one."
+        )
+    if generators is generator and len(generators) != batch_size:
+        raise ValueError(
+            f"{len(generators)} generators or seeds were given for {batch_size} pictures: "
+            "give one for all of them, or one for each."
         )
 
 

@@ -13,6 +13,7 @@ from sdhelpers.latents import decode_latents
 from sdhelpers.memory import explained_memory_errors
 from sdhelpers.noise import (
     Generators,
+    check_generators,
     initial_latents,
     make_generator,
     make_generators,
@@ -84,6 +85,7 @@ def denoise(
     if guidance_scale in (0, 1) and len(text_embeddings) > len(latents):
         text_embeddings = split_prediction(text_embeddings)[int(guidance_scale)]
     generator = make_generator(0) if generator is None else generator
+    check_generators(generator, len(latents))
     return _walk(unet, plan, latents, text_embeddings, guidance_scale, generator)
 
 
@@ -199,6 +201,7 @@ def generate(
         latents = initial_latents(unet, vae, generator, **size)
     else:
         latents = match_latents(unet, vae, latents, **size)
+        check_generators(generator, len(latents))
 
     with explained_memory_errors():
         text_embeddings = _encode(

@@ -1,6 +1,7 @@
 """Noise schedules: which schedulers the series uses, and how noisy each step of a plan is."""
 
 import copy
+import inspect
 from typing import TYPE_CHECKING
 
 from diffusers import (
@@ -43,10 +44,15 @@ def make_scheduler(name: str, config: "Mapping", **changes: object) -> "Schedule
         A new scheduler, without a plan until `set_timesteps` is called.
 
     Raises:
-        ValueError: if the name is not in the table.
+        ValueError: if the name is not in the table, or a change is no setting of that scheduler.
     """
     if name not in SCHEDULERS:
         raise ValueError(f"Unknown scheduler {name!r}. Known are: {', '.join(SCHEDULERS)}.")
+    settings = list(inspect.signature(SCHEDULERS[name]).parameters)
+    if unknown := sorted(set(changes) - set(settings)):
+        raise ValueError(
+            f"{name} has no setting {', '.join(unknown)}. It has: {', '.join(settings)}."
+        )
     return SCHEDULERS[name].from_config(config, **changes)
 
 
@@ -98,7 +104,9 @@ def plan_sigmas(scheduler: "SchedulerMixin") -> list[float]:
     """
     if hasattr(scheduler, "sigmas"):
         return scheduler.sigmas[: len(scheduler.timesteps)].tolist()
-    abar = scheduler.alphas_cumprod[scheduler.timesteps.cpu()].double()
+    # `add_noise` leaves alphas_cumprod on the device of what it was given, and Apple's GPU has no
+    # double precision.
+    abar = scheduler.alphas_cumprod.cpu()[scheduler.timesteps.cpu()].double()
     return ((1 - abar) / abar).sqrt().tolist()
 
 

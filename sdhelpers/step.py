@@ -11,7 +11,8 @@ class Step:
     """What one turn of the loop saw and did; all tensors (B, 4, h, w), on the UNet's device.
 
     The tensors are the loop's own, not copies. Editing `prev_sample` in place while the loop runs
-    steers it; clone any other before editing, since some schedulers remember it.
+    steers it (but for PNDM's first turn: its second begins again with the first latents); clone any
+    other before editing, since some schedulers remember it.
 
     Attributes:
         index: place in the plan, from 0.

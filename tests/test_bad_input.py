@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from sdhelpers import denoise, generate
-from sdhelpers.noise import picture_size, vae_scale_factor
+from sdhelpers.noise import make_generator, picture_size, vae_scale_factor
 from sdhelpers.schedule import make_scheduler
 from tests.conftest import PROMPT
 
@@ -138,6 +138,11 @@ def test_latents_that_are_not_finite(idle) -> None:
     refuses(idle, "NaN or infinity before the first step", latents=latents)
 
 
+def test_latents_and_seeds_that_disagree(idle) -> None:
+    latents = torch.zeros(1, idle.unet.config.in_channels, 4, 4)
+    refuses(idle, "3 generators or seeds were given for 1", latents=latents, seed=[1, 2, 3])
+
+
 def test_denoise_refuses_at_the_call_not_at_the_first_step(idle) -> None:
     channels, width = idle.unet.config.in_channels, idle.unet.config.cross_attention_dim
     latents, embeddings = torch.zeros(1, channels, 4, 4), torch.zeros(2, 77, width)
@@ -151,6 +156,8 @@ def test_denoise_refuses_at_the_call_not_at_the_first_step(idle) -> None:
         ("text_embeddings are torch.float64", latents, embeddings.double(), {}),
         ("num_inference_steps", latents, embeddings, {"num_inference_steps": 0}),
         ("guidance_scale", latents, embeddings, {"guidance_scale": math.nan}),
+        ("generator must be", latents, embeddings, {"generator": "seed"}),
+        ("2 generators", latents, embeddings, {"generator": [make_generator(0)] * 2}),
     ]
     for match, noise, text_embeddings, arguments in bad_calls:
         with pytest.raises(ValueError, match=match):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdhelpers.check import Mistake, check_close, describe_difference, judge, judge_answer
+from sdhelpers.check import Mistake, check_close, describe_difference, judge
 
 ONES = torch.ones(2, 3)
 
@@ -132,16 +132,37 @@ def test_no_cases_would_prove_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("actual", "expected"),
     [
-        (48, "right: counted"),
-        (48.0, "right: counted"),
-        (..., "not attempted yet: "),
-        (64, "hint: there are four channels"),
-        (47, "the result is 47, expected 48"),
+        (3, np.int64(4)),
+        (torch.tensor(1.0), np.float32(5)),
+        (True, np.bool_(False)),
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"b": 1}),
+        ({"a": [torch.ones(2)]}, {"a": [torch.zeros(2)]}),
+        ([("a", "b")], {"a": "b"}),
     ],
 )
-def test_answers(capsys: pytest.CaptureFixture, answer: object, words: str) -> None:
-    hints = [(64, "there are four channels")]
-    judge_answer(answer, 48, praise="counted", hints=hints)
-    assert words in capsys.readouterr().out
+def test_unequal_scalars_and_dicts(actual: object, expected: object) -> None:
+    with pytest.raises(AssertionError, match="The two differ: "):
+        check_close(actual, expected)
+
+
+def test_equal_scalars_and_dicts(capsys: pytest.CaptureFixture) -> None:
+    check_close(np.float32(4), np.int64(4))
+    check_close({"a": torch.ones(3), "b": 2}, {"b": 2, "a": np.ones(3)})
+    assert "equal: 4 values" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("expected", [None, range(3), 1j, np.complex64(1), [1, object()]])
+def test_what_cannot_be_compared_is_refused(expected: object) -> None:
+    with pytest.raises(TypeError, match="check_close compares tensors"):
+        check_close(expected, expected)
+
+
+def test_a_changed_dict_is_noticed(capsys: pytest.CaptureFixture) -> None:
+    def take_all(counts: dict) -> int:
+        return sum(counts.pop(key) for key in list(counts))
+
+    judge(take_all, lambda counts: sum(counts.values()), [({"a": 1, "b": 2},)], praise="added")
+    assert "changed its arguments" in capsys.readouterr().out

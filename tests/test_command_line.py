@@ -75,7 +75,7 @@ def test_sdhelpers_itself_is_not_installed(monkeypatch, capsys) -> None:
     assert not checkup.doctor()
     report = capsys.readouterr().out
     assert "FIX  sdhelpers" in report
-    assert f"cd {checkup._CHECKOUT} && " in report
+    assert f'-c "{checkup._CHECKOUT / "constraints.txt"}" -e "{checkup._CHECKOUT}"' in report
     assert "torch" in report
 
 
@@ -85,6 +85,36 @@ def test_a_torch_that_cannot_be_imported(monkeypatch, capsys) -> None:
     assert "torch cannot be used" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("device", ["cuda:7", "mps", "abacus"])
+def test_a_device_that_is_not_there(monkeypatch, capsys, device: str) -> None:
+    monkeypatch.setenv("SDHELPERS_DEVICE", device)
+    assert not checkup.doctor()
+    report = capsys.readouterr().out
+    assert "FIX  device" in report
+    assert device in report
+    assert "-> unset SDHELPERS_DEVICE, or set it to cpu" in report
+
+
+def test_a_cache_on_a_drive_that_is_not_there(monkeypatch) -> None:
+    monkeypatch.setattr("sdhelpers.model_folder.find_existing", lambda folder: None)
+    findings = {finding.subject: finding for finding in checkup.examine()}
+    assert findings["disk"].repair == "set HF_HOME to a folder of yours"
+
+
+@pytest.mark.parametrize("version", [(3, 10, 9), (3, 11, 0), (3, 14, 2), (3, 15, 0)])
+def test_a_python_that_the_packages_do_not_fit(monkeypatch, version: tuple) -> None:
+    monkeypatch.setattr(checkup.sys, "version_info", version)
+    fits = version[:2] in ((3, 11), (3, 14))
+    assert (checkup._examine_python().repair == "") is fits
+
+
+@pytest.mark.parametrize(("system", "call"), [("Windows", "& "), ("Darwin", "")])
+def test_a_repair_survives_a_blank_in_a_path(monkeypatch, system: str, call: str) -> None:
+    monkeypatch.setattr(checkup.sys, "executable", "/my files/python")
+    monkeypatch.setattr(checkup.platform, "system", lambda: system)
+    assert checkup._reinstall().startswith(f'{call}"/my files/python" -m pip install -c "')
+
+
 def test_a_broken_model_and_its_repair(monkeypatch, capsys) -> None:
     monkeypatch.setattr(
         "sdhelpers.model_folder.find_model_problems", lambda folder: ["vae/x is truncated."]
@@ -92,7 +122,7 @@ def test_a_broken_model_and_its_repair(monkeypatch, capsys) -> None:
     assert not checkup.doctor()
     report = capsys.readouterr().out
     assert "vae/x is truncated." in report
-    assert "-> git checkout -- sdhelpers/tiny_sd" in report or "-> cd " in report
+    assert "-> git checkout -- sdhelpers/tiny_sd" in report or "pip install" in report
 
 
 def test_low_memory_and_small_disk(monkeypatch) -> None:

@@ -82,7 +82,7 @@ def test_half_precision_on_disk(weights: str) -> None:
 
 
 def test_the_schedulers_config_is_stable_diffusions() -> None:
-    config = json.loads((TINY_SD / "scheduler" / "scheduler_config.json").read_text())
+    config = json.loads((TINY_SD / "scheduler" / "scheduler_config.json").read_bytes())
     expected = {
         "_class_name": "PNDMScheduler",
         "beta_start": 0.00085,

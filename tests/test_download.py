@@ -272,6 +272,14 @@ def test_a_disk_without_room(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("sdhelpers.download.shutil.disk_usage", lambda folder: usage)
     with pytest.raises(ModelError, match=r"no room.*120.0 MB are free.*\n.*HF_HOME.*fp16"):
         fetch_model(MODEL)
+    monkeypatch.setattr("sdhelpers.download._MARGIN", 1e12)
+    with pytest.raises(ModelError) as refused:
+        fetch_model(MODEL, variant="fp16")
+    assert "no room" in str(refused.value)
+    assert "fp16" not in str(refused.value)  # it is that already
+    monkeypatch.setattr("sdhelpers.download.find_existing", lambda folder: None)
+    with pytest.raises(ModelError, match=r"there is no such drive.*\n.*HF_HOME"):
+        fetch_model(MODEL)
     assert contents(hub.requests) == []
 
 

@@ -54,10 +54,3 @@ def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pick_model(Path("here")) == Path("here")
     monkeypatch.setenv("SD_MODEL", BK_SDM_TINY)
     assert pick_model() == pick_model(SD_V1_4) == BK_SDM_TINY
-
-
-def test_bytes_of_a_part() -> None:
-    model = KNOWN_MODELS[SD_V1_4]
-    assert model.num_bytes("vae") == 334_615_452
-    assert model.num_bytes("vae", 2) == 167_307_726
-    assert model.num_bytes("tokenizer") == 0

@@ -55,7 +55,7 @@ def test_tiles_of_a_large_picture_are_near_the_whole(components: Components) -> 
 
 def test_offloading_is_for_gpus() -> None:
     with pytest.raises(ValueError, match=r"the device is 'cpu'. Leave it out"):
-        load_components(device="cpu", cpu_offload=True)
+        load_components("nobody/nothing", device="cpu", cpu_offload=True)  # before it is sought
 
 
 def test_offloaded_parts_paint_the_same(expected: list[bytes]) -> None:

@@ -71,7 +71,7 @@ def test_there_are_notebooks() -> None:
 
 @every_notebook
 def test_the_minutes_are_those_of_the_readmes_route(path: Path) -> None:
-    readme = (path.parents[1] / "README.md").read_text()
+    readme = (path.parents[1] / "README.md").read_text(encoding="utf-8")
     route = re.findall(rf"\(notebooks/{re.escape(path.name)}\) \|.*\| (\d+) \|", readme)
     assert len(route) == 1
     assert re.findall(r"about (\d+) minutes", read(path).cells[0].source) == route

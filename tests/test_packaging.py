@@ -30,7 +30,7 @@ print(image.size, len(set(image.tobytes())))
 
 @pytest.fixture(scope="module")
 def pyproject() -> dict:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_an_installed_wheel_paints_outside_the_checkout(wheel: Path, tmp_path: P
 
 
 def test_conda_and_pip_ask_for_the_same(pyproject: dict) -> None:
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    environment = yaml.safe_load((ROOT / "environment.yml").read_bytes())
     *conda, pip = environment["dependencies"]
     assert f"python{pyproject['project']['requires-python']}" in conda
     listed = [entry for entry in pip["pip"] if not entry.startswith("-")]
@@ -84,7 +84,7 @@ def test_constraints_pin_every_requirement_within_its_bounds(pyproject: dict) ->
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
     versions = {canonicalize_name(pin.name): str(pin.specifier)[2:] for pin in pins}
     assert all(str(pin.specifier).startswith("==") for pin in pins)
@@ -104,7 +104,7 @@ def test_constraints_pin_every_requirement_within_its_bounds(pyproject: dict) ->
 )
 def test_links_exist(name: str) -> None:
     path = ROOT / name
-    targets = re.findall(r"\]\(([^)#]+)[^)]*\)|src=\"([^\"]+)\"", path.read_text())
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)|src=\"([^\"]+)\"", path.read_text(encoding="utf-8"))
     local = ["".join(found) for found in targets if not "".join(found).startswith("https://")]
     assert local
     for target in local:
@@ -115,15 +115,15 @@ def test_versions_agree(pyproject: dict) -> None:
     import sdhelpers
 
     assert pyproject["project"]["version"] == sdhelpers.__version__
-    assert f"## {sdhelpers.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"## {sdhelpers.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_continuous_integration_runs_the_readmes_commands() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "make test" in readme
     assert "make lab" in readme
-    assert re.search(r"^make test$", (ROOT / ".ci" / "run").read_text(), re.M)
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
+    assert re.search(r"^make test$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.M)
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_bytes())
     assert set(workflow["jobs"]["make"]["strategy"]["matrix"]["os"]) == {
         "ubuntu-latest",
         "macos-latest",
@@ -136,7 +136,8 @@ def test_continuous_integration_runs_the_readmes_commands() -> None:
 
 def test_the_readmes_examples_run(tmp_path: Path, monkeypatch, capsys) -> None:
     """Both of them, one after the other, as a reader would."""
-    examples = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```", readme, re.M | re.S)
     assert len(examples) == 2
     monkeypatch.chdir(tmp_path)
     names: dict = {}

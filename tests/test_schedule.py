@@ -24,6 +24,34 @@ def test_unknown_name_lists_the_known(components) -> None:
         make_scheduler("LMS", components.scheduler.config)
 
 
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_change_that_is_no_setting_is_refused(components, name) -> None:
+    config = components.scheduler.config
+    spaced = make_scheduler(name, config, timestep_spacing="trailing")
+    assert spaced.config.timestep_spacing == "trailing"
+    with pytest.raises(ValueError, match=r"no setting timestep_spaceing.*num_train_timesteps"):
+        make_scheduler(name, config, timestep_spaceing="trailing")
+
+
+@pytest.mark.parametrize("name", ["PNDM", "DDIM"])
+def test_sigmas_are_reckoned_on_the_cpu(components, name) -> None:
+    """`add_noise` leaves the schedule where its latents are: on a GPU without float64, maybe."""
+
+    class OnGpu(torch.Tensor):
+        """A tensor on a GPU, as far as one asks for double precision."""
+
+        def cpu(self) -> torch.Tensor:
+            return self.as_subclass(torch.Tensor)
+
+        def double(self) -> torch.Tensor:
+            raise TypeError("no float64 on this device")
+
+    plan = make_plan(make_scheduler(name, components.scheduler.config), 7)
+    expected = plan_sigmas(plan)
+    plan.alphas_cumprod = plan.alphas_cumprod.as_subclass(OnGpu)
+    assert plan_sigmas(plan) == expected
+
+
 @pytest.mark.parametrize("num_inference_steps", [1, 2, 7, 50, 500, 998])
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_sigmas_fit_the_librarys_forward_process(components, name, num_inference_steps) -> None:

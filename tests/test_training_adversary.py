@@ -113,7 +113,7 @@ def test_a_run_with_it_leaves_a_plain_vae(tmp_path) -> None:
         train_vae(settings, options)
         options = RunOptions(tmp_path, num_steps=6, precision="no")
         train_vae(settings, options)  # resumes, the discriminator included
-    history = json.loads((tmp_path / "vae" / "history.json").read_text())
+    history = json.loads((tmp_path / "vae" / "history.json").read_bytes())
     assert history[-1]["step"] == 6
     assert {"discriminator", "adversarial"} < set(history[-1])
     AutoencoderKL.from_pretrained(tmp_path / "vae" / "model")

@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize(("stage", "factor"), [("vae", 0.7), ("text_encoder", 0.7), ("unet", 0.5)])
 def test_the_loss_falls(folder, stage, factor):
-    history = json.loads((folder / stage / "history.json").read_text())
+    history = json.loads((folder / stage / "history.json").read_bytes())
     assert history[-1]["step"] == NUM_STEPS[stage]
     assert history[-1]["loss"] < factor * history[0]["loss"]
 
@@ -135,9 +135,9 @@ def test_the_exported_model_is_half_on_disk_and_float32_in_memory(folder):
     pipeline = load_pipeline(folder / "model")
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         assert {parameter.dtype for parameter in part.parameters()} == {torch.float32}
-    config = json.loads((folder / "model" / "text_encoder" / "config.json").read_text())
+    config = json.loads((folder / "model" / "text_encoder" / "config.json").read_bytes())
     assert config["dtype"] == "float32"
-    scheduler = json.loads((folder / "model" / "scheduler" / "scheduler_config.json").read_text())
+    scheduler = json.loads((folder / "model" / "scheduler" / "scheduler_config.json").read_bytes())
     expected = {
         "_class_name": "PNDMScheduler",
         "beta_schedule": "scaled_linear",

@@ -471,7 +471,7 @@ def test_the_judge_beats_chance_by_far(judge_folder):
         commonest = targets[question].bincount().max().item() / len(pictures)
         assert share > commonest + 0.08, question
         assert share > untrained[question]["share"] + 0.08, question
-    history = json.loads((judge_folder.parent / "history.json").read_text())
+    history = json.loads((judge_folder.parent / "history.json").read_bytes())
     assert history[-1]["loss"] < 0.9 * history[0]["loss"]
 
 
@@ -634,7 +634,7 @@ def test_the_whole_evaluation_at_toy_size(components, judge_folder, tmp_path, mo
     card = tmp_path / "README.md"
     card.write_text(f"before\n{CARD_START}\nold\n{CARD_END}\nafter\n")
     write_results(results, tmp_path / "results.json", card)
-    read = json.loads((tmp_path / "results.json").read_text())
+    read = json.loads((tmp_path / "results.json").read_bytes())
     assert read == json.loads(json.dumps(results))
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", "results.md", "README.md"}
     assert set(read["settings"]) == {field.name for field in fields(settings)}
@@ -664,10 +664,12 @@ def test_the_whole_evaluation_at_toy_size(components, judge_folder, tmp_path, mo
     )
     assert set(read["judge"]) == {"renders", "decoded_renders"}
     assert read["seconds_for_one_picture"] > 0
-    report = (tmp_path / "results.md").read_text()
+    report = (tmp_path / "results.md").read_text(encoding="utf-8")
     for figure in (f"{read['vae']['psnr']:.2f} dB", f"{distances['painted']:.4f}", "held out"):
         assert figure in report
-    assert card.read_text() == f"before\n{CARD_START}\n\n{report}\n{CARD_END}\nafter\n"
+    assert (
+        card.read_text(encoding="utf-8") == f"before\n{CARD_START}\n\n{report}\n{CARD_END}\nafter\n"
+    )
     assert said
 
 
@@ -703,7 +705,7 @@ def test_a_card_without_its_markers_is_refused():
 
 
 def test_the_published_tables_are_made_from_the_results() -> None:
-    report = make_report(json.loads(RESULTS_PATH.read_text()))
-    assert RESULTS_PATH.with_suffix(".md").read_text() == report
-    card = (SHIPPED_FOLDER / "README.md").read_text()
+    report = make_report(json.loads(RESULTS_PATH.read_bytes()))
+    assert RESULTS_PATH.with_suffix(".md").read_text(encoding="utf-8") == report
+    card = (SHIPPED_FOLDER / "README.md").read_text(encoding="utf-8")
     assert put_into_card(card, report) == card

@@ -1,7 +1,6 @@
 import copy
 import math
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -382,17 +381,17 @@ def test_killed_in_the_middle_of_a_checkpoint_the_previous_one_is_good(tmp_path)
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, {"step": 1, "weights": torch.full((1000,), 1.0)})
     script = f"""
-import os, signal
+import os
 from training import checkpoints
 def die(file):
     file.write(b"x" * 5_000)
     file.flush()
-    os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(9)  # no cleaning up, as after a kill
 checkpoints.write_atomically({str(path)!r}, die)
 """
     root = Path(__file__).parents[1]
     killed = subprocess.run([sys.executable, "-c", script], cwd=root, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert killed.returncode == 9
     assert len(os.listdir(tmp_path)) == 2  # the good file and the torn one beside it
     state = load_checkpoint(path)
     assert state["step"] == 1
@@ -407,6 +406,11 @@ def test_a_broken_or_missing_checkpoint_is_said_so(tmp_path):
     (tmp_path / "bad.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="delete it to start anew"):
         load_checkpoint(tmp_path / "bad.pt")
+    (tmp_path / "folder.pt").mkdir()
+    with pytest.raises(
+        OSError, match="folder.pt"
+    ):  # nothing is said of deleting: the file may be good
+        load_checkpoint(tmp_path / "folder.pt")
 
 
 def make_run(folder, settings=TINY_UNET):
@@ -415,6 +419,17 @@ def make_run(folder, settings=TINY_UNET):
     unet = make_unet(settings, (4, 8, 8), cross_attention_dim=16)
     run = Run(accelerator, unet, settings, RunOptions(folder, num_steps=8), "unet")
     return run, make_compute_loss(make_data(), settings, accelerator)
+
+
+def test_a_run_goes_on_in_its_own_precision(tmp_path):
+    run, _ = make_run(tmp_path)
+    run.save()
+    path = tmp_path / "unet" / "checkpoint.pt"
+    state = load_checkpoint(path)
+    assert state["precision"] == "no"
+    save_checkpoint(path, state | {"precision": "bf16"})
+    with pytest.raises(ValueError, match="say --precision bf16"):
+        make_run(tmp_path)
 
 
 def flat(module):

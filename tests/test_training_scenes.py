@@ -15,6 +15,7 @@ from training import scenes, sprites
 from training.captions import PLAIN_OPENINGS, make_caption, plural, with_article
 from training.facts import (
     BACKGROUND_COLOURS,
+    HEIGHT_RELATIONS,
     HELD_OUT_COLOURS,
     HELD_OUT_CROWNS,
     HELD_OUT_PAIRS,
@@ -22,7 +23,8 @@ from training.facts import (
     NEXT_TO,
     OBJECT_COLOURS,
     PLACES,
-    RELATIONS,
+    RIDING,
+    SIDE_RELATIONS,
     STYLES,
     Facts,
     Thing,
@@ -142,7 +144,13 @@ def test_held_out_combinations_are_recognised(facts, expected):
 
 
 def test_every_part_of_the_grammar_occurs(drawn):
-    assert {facts.relation for facts, _ in drawn} == {None, *RELATIONS}
+    assert {facts.relation for facts, _ in drawn} == {
+        None,
+        RIDING,
+        NEXT_TO,
+        *SIDE_RELATIONS,
+        *HEIGHT_RELATIONS,
+    }
     assert {facts.style for facts, _ in drawn} == set(STYLES)
     assert {facts.background for facts, _ in drawn} == {*PLACES, *BACKGROUND_COLOURS}
     assert {thing.noun for facts, _ in drawn for thing in facts.things} == set(NOUNS)
@@ -347,12 +355,47 @@ def test_unpacking_takes_only_the_sprites(tmp_path, monkeypatch):
     assert [path.name for path in folder.parent.iterdir()] == ["sprites"]
 
 
+def test_another_process_may_unpack_first(tmp_path, monkeypatch):
+    archive = tmp_path / "pack.tgz"
+    with tarfile.open(archive, "w:gz"):
+        pass
+    folder = tmp_path / "cache" / "sprites"
+
+    def be_late(source, target):
+        target.mkdir()
+        for noun in NOUNS:
+            (target / sprites.sprite_file_names(noun)[0]).write_bytes(b"theirs")
+        raise OSError("Directory not empty")
+
+    monkeypatch.setattr(sprites, "verify", lambda path: None)
+    monkeypatch.setattr(sprites.os, "replace", be_late)
+    sprites.unpack(archive, folder)
+    assert sprites.is_complete(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["sprites"]
+    sprites.unpack(archive, tmp_path / "cache" / "again")
+
+    def fail(source, target):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(sprites.os, "replace", fail)
+    with pytest.raises(OSError, match="disk is full"):
+        sprites.unpack(archive, tmp_path / "elsewhere")
+
+
+def test_an_empty_folder_of_the_users_is_filled(tmp_path, monkeypatch):
+    monkeypatch.setenv(sprites.FOLDER_VARIABLE, str(tmp_path))
+    unpacked = []
+    monkeypatch.setattr(sprites, "unpack", lambda tar_path, folder: unpacked.append(folder))
+    assert sprites.fetch_sprites(tar_path="pack.tgz") == tmp_path
+    assert unpacked == [tmp_path]
+
+
 def test_an_incomplete_folder_of_the_users_is_left_alone(tmp_path, monkeypatch):
     (tmp_path / "mine.txt").write_text("keep me")
     monkeypatch.setenv(sprites.FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(ValueError, match="lacks some of the"):
         sprites.fetch_sprites()
-    assert (tmp_path / "mine.txt").read_text() == "keep me"
+    assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "keep me"
 
 
 def test_a_contrary_caption_swaps_the_two_things_and_nothing_else():

@@ -47,7 +47,7 @@ def make_v1_shaped(folder: Path, sample_size: int = 64, has_variant: bool = True
     shutil.copytree(SD_V1_CONFIGS, folder, ignore=shutil.ignore_patterns("README.md"))
     for part, changes in NARROW.items():
         path = folder / part / "config.json"
-        config = json.loads(path.read_text()) | changes
+        config = json.loads(path.read_bytes()) | changes
         if part != "text_encoder":
             # diffusers rewrites the size of a UNet that says it is older than 0.9.
             config |= {"_diffusers_version": "0.42.1"}
@@ -84,10 +84,10 @@ def write_variant(weights: Path) -> None:
 def write_tokenizer(folder: Path) -> None:
     """Write the tokenizer in the files that v1-4 has, from those of the built-in model."""
     folder.mkdir()
-    model = json.loads((TINY_SD / "tokenizer" / "tokenizer.json").read_text())["model"]
+    model = json.loads((TINY_SD / "tokenizer" / "tokenizer.json").read_bytes())["model"]
     (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
     end = {"content": "<|endoftext|>", "lstrip": False, "normalized": True}
     end |= {"rstrip": False, "single_word": False}
     start = end | {"content": "<|startoftext|>"}

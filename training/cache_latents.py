@@ -7,12 +7,14 @@ Or, with a VAE that is there already instead of stage 1: --vae sdhelpers/tiny_sd
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from accelerate import PartialState
 from diffusers import AutoencoderKL
 from safetensors import safe_open
 from safetensors.torch import save
@@ -120,11 +122,19 @@ def load_latents(folder: Path) -> LatentCache:
     """Load the whole cache.
 
     Raises:
-        ValueError: if there is no cache, or files of different VAEs are mixed in it.
+        ValueError: if there is no cache, if its files overlap, or if they are of another VAE than
+            the run's.
     """
     paths = sorted((folder / "latents").glob("*.safetensors"))
     if not paths:
         raise ValueError(f"no latents in {folder}; run python -m training.cache_latents first")
+    spans = sorted(tuple(map(int, path.stem.split("_"))) for path in paths)
+    if any(start + count > after for (start, count), (after, _) in itertools.pairwise(spans)):
+        raise ValueError(
+            f"{folder / 'latents'} holds some scenes twice, in files of different sizes; delete "
+            "the folder and run python -m training.cache_latents again"
+        )
+    config = json.loads((folder / "vae" / "model" / "config.json").read_bytes())
     parts = {"mean": [], "std": [], "input_ids": [], "contrary_ids": []}
     factors = set()
     for path in paths:
@@ -132,10 +142,11 @@ def load_latents(folder: Path) -> LatentCache:
             factors.add(json.loads(file.metadata()["scaling_factor"]))
             for name, tensors in parts.items():
                 tensors.append(file.get_tensor(name))
-    if len(factors) > 1:
+    # Each VAE's factor is measured, to many digits, so it tells one VAE from another.
+    if factors != {config["scaling_factor"]}:
         raise ValueError(
-            f"{folder / 'latents'} mixes the latents of {len(factors)} different VAEs; delete the "
-            "folder and run python -m training.cache_latents again"
+            f"{folder / 'latents'} holds latents of another VAE than {folder / 'vae' / 'model'}; "
+            "delete the folder and run python -m training.cache_latents again"
         )
     joined = {name: torch.cat(tensors) for name, tensors in parts.items()}
     return LatentCache(**joined, scaling_factor=factors.pop())
@@ -147,8 +158,10 @@ def main() -> None:
     add_shared_arguments(parser)
     parser.add_argument("--vae", type=Path, help="a model folder whose VAE the run shall use")
     arguments = parser.parse_args()
-    if arguments.vae is not None:
+    state = PartialState()
+    if arguments.vae is not None and state.is_main_process:
         take_vae(arguments.vae, arguments.folder)
+    state.wait_for_everyone()
     cache_latents(read_settings(arguments, "cache"), arguments.folder, arguments.precision)
 
 

@@ -48,5 +48,7 @@ def load_checkpoint(path: Path | str) -> dict[str, Any] | None:
         return None
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:  # the disk's trouble, not the file's
+        raise
     except Exception as error:
         raise ValueError(f"{path} is no readable checkpoint; delete it to start anew") from error

@@ -46,9 +46,10 @@ RESULTS_PATH = Path(__file__).parent / "results.json"
 
 def describe_machine(device: torch.device) -> dict:
     """Say what the seconds were measured on."""
-    is_gpu = device.type == "cuda"
+    is_cuda = device.type == "cuda"
+    other = f"{platform.machine()} {device.type.upper()}"
     return {
-        "device": torch.cuda.get_device_name(device) if is_gpu else platform.machine() + " CPU",
+        "device": torch.cuda.get_device_name(device) if is_cuda else other,
         "num_threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
@@ -175,7 +176,10 @@ def read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=RESULTS_PATH, help="a .md is put beside it")
     parser.add_argument("--card", type=Path, help="model card whose table is to be replaced")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.out.suffix == ".md":
+        parser.error("--out names the JSON file; the tables come beside it, as .md")
+    return arguments
 
 
 def write_results(results: dict, out: Path, card: Path | None) -> None:

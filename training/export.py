@@ -10,9 +10,10 @@ import zipfile
 from pathlib import Path
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from transformers import CLIPTextModel
 
+from training.checkpoints import write_atomically
 from training.options import DEFAULT_FOLDER
 from training.sample import make_pipeline
 from training.vocabulary import load_tokenizer
@@ -36,7 +37,7 @@ def export(folder: Path, out: Path) -> None:
     pipeline.save_pretrained(out)
     # transformers would otherwise load the text encoder in the precision it has on disk.
     config_path = out / "text_encoder" / "config.json"
-    config = json.loads(config_path.read_text())
+    config = json.loads(config_path.read_bytes())
     config["dtype"] = "float32"
     config_path.write_text(json.dumps(config, indent=2) + "\n")
     name_as_clip_did(out / "text_encoder" / "model.safetensors")
@@ -49,10 +50,10 @@ def name_as_clip_did(weights: Path) -> None:
     fills what it doesn't find with random numbers.
     """
     prefix = "text_model."
-    named = load_file(weights)
+    named = load(weights.read_bytes())  # not `load_file`: Windows replaces no file that is mapped
     longer = {prefix + name.removeprefix(prefix): tensor for name, tensor in named.items()}
-    save_file(longer, weights, metadata={"format": "pt"})
-    weights.chmod(0o644)
+    data = save(longer, metadata={"format": "pt"})
+    write_atomically(weights, lambda file: file.write(data))
 
 
 def compressed_megabytes(folder: Path | str) -> float:

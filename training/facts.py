@@ -47,7 +47,6 @@ RIDING = "riding"
 NEXT_TO = "next to"
 SIDE_RELATIONS = ("to the left of", "to the right of")
 HEIGHT_RELATIONS = ("above", "below")
-RELATIONS = (RIDING, NEXT_TO, *SIDE_RELATIONS, *HEIGHT_RELATIONS)
 
 # Shares of the kinds of scene, no unit. The rest, 0.36, is one object alone.
 KIND_SHARES = {

@@ -29,7 +29,7 @@ class JudgeSettings:
 
     # Channels per level: 64, 32, 16, 8 and 4 pixels wide. Enough to tell 129 sprites apart.
     channels: tuple[int, ...] = (32, 64, 128, 256, 256)
-    # Channels per group of the normalisation; must divide every width above.
+    # Groups of channels that are normalised together; must divide every width above.
     norm_num_groups: int = 16
     # Numbers per picture from which all answers are read, and which the distances compare. More
     # would need more pictures for a Fréchet distance.
@@ -167,7 +167,7 @@ def load_judge(folder: Path) -> tuple[Judge, dict]:
     """
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file():
         raise ValueError(f"{folder} holds no judge; run python -m training.train_judge first")
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_bytes())
     saved = config["settings"]
     judge = Judge(JudgeSettings(**{**saved, "channels": tuple(saved["channels"])}))
     judge.load_state_dict(load_file(folder / "model.safetensors"))

@@ -40,7 +40,7 @@ class Kept:
         self.path, self.mark = path, mark
         self.found: dict[str, Any] = {}
         if path.exists():
-            saved = json.loads(path.read_text())
+            saved = json.loads(path.read_bytes())
             if saved["mark"] == mark:
                 self.found = saved["found"]
 

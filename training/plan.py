@@ -9,8 +9,8 @@ class Plan:
     """A budget of steps or of minutes, and the learning rate along it.
 
     The rate warms up, stays, and falls to zero along a cosine in the last part. A budget of steps
-    makes a run repeatable to the last bit; one of minutes makes it end in time on any machine.
-    Given a larger budget later, a finished run goes on: the rate rises again.
+    makes a run repeatable, on one CPU to the last bit; one of minutes makes it end in time on any
+    machine. Given a larger budget later, a finished run goes on: the rate rises again.
 
     Attributes:
         peak: the highest learning rate.

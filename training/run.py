@@ -96,6 +96,7 @@ class Run:
         """Return everything that a resumed run needs. The step is also the random state."""
         return {
             "settings": json.dumps(asdict(self.settings)),
+            "precision": self.accelerator.mixed_precision,
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
@@ -115,7 +116,7 @@ class Run:
         """Take up the checkpoint in the run's folder, if there is one.
 
         Raises:
-            ValueError: if it was made with other settings.
+            ValueError: if it was made with other settings, or in another precision.
         """
         path = self.folder / "checkpoint.pt"
         state = load_checkpoint(path)
@@ -131,6 +132,9 @@ class Run:
                 f"{path} was made with other settings ({', '.join(changed)} differ); use them "
                 "again, choose another --folder, or delete the checkpoint"
             )
+        precision = state["precision"]
+        if precision != self.accelerator.mixed_precision:  # "auto" may choose anew each time
+            raise ValueError(f"{path} was made in another precision; say --precision {precision}")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -55,7 +55,7 @@ def main() -> None:
         folder = arguments.folder or Path(scratch)
         run_chain(folder)
         for stage in NUM_STEPS:
-            history = json.loads((folder / stage / "history.json").read_text())
+            history = json.loads((folder / stage / "history.json").read_bytes())
             print(f"{stage}: loss {history[0]['loss']:.3f} -> {history[-1]['loss']:.3f}")
     print(f"the whole chain ran in {time.monotonic() - started:.0f} s")
 

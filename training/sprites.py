@@ -107,9 +107,13 @@ def unpack(tar_path: Path | str, folder: Path) -> None:
                 name = Path(member.name).name
                 if member.isfile() and name in wanted:
                     (unpacked / name).write_bytes(archive.extractfile(member).read())
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(unpacked, folder)
+        if folder.exists() and not is_complete(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            os.replace(unpacked, folder)
+        except OSError:  # another process was first
+            if not is_complete(folder):
+                raise
 
 
 def fetch_sprites(tar_path: Path | str | None = None) -> Path:
@@ -121,7 +125,7 @@ def fetch_sprites(tar_path: Path | str | None = None) -> Path:
     folder = sprite_folder()
     if is_complete(folder):
         return folder
-    if os.environ.get(FOLDER_VARIABLE) and folder.exists():
+    if os.environ.get(FOLDER_VARIABLE) and folder.exists() and any(folder.iterdir()):
         raise ValueError(
             f"{FOLDER_VARIABLE} names {folder}, which lacks some of the {len(NOUNS)} sprites; "
             "unset it, or name an empty place."

@@ -102,7 +102,7 @@ def make_compute_loss(
     """Return the loss function of the text encoder's training steps.
 
     Args:
-        cache: `LatentCache`; 4.3 kB a scene move to the accelerator's device.
+        cache: `LatentCache`; 2.7 kB a scene at most move to the accelerator's device.
         settings: `TextEncoderSettings`.
         accelerator: accelerate.Accelerator.
         eos_token_id: the id that ends every caption.

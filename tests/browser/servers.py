@@ -88,4 +88,4 @@ def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
             return  # it answers, if only to say that there is no such page
         except OSError:
             time.sleep(0.3)
-    raise RuntimeError(f"The server did not start: {log.read_text()[-2000:]}")
+    raise RuntimeError(f"The server did not start: {log.read_text(encoding='utf-8')[-2000:]}")
