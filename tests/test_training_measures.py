@@ -667,9 +667,8 @@ def test_the_whole_evaluation_at_toy_size(components, judge_folder, tmp_path, mo
     report = (tmp_path / "results.md").read_text(encoding="utf-8")
     for figure in (f"{read['vae']['psnr']:.2f} dB", f"{distances['painted']:.4f}", "held out"):
         assert figure in report
-    assert (
-        card.read_text(encoding="utf-8") == f"before\n{CARD_START}\n\n{report}\n{CARD_END}\nafter\n"
-    )
+    whole = card.read_text(encoding="utf-8")
+    assert whole == f"before\n{CARD_START}\n\n{report}\n{CARD_END}\nafter\n"
     assert said
 
 

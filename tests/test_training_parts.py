@@ -407,9 +407,7 @@ def test_a_broken_or_missing_checkpoint_is_said_so(tmp_path):
     with pytest.raises(ValueError, match="delete it to start anew"):
         load_checkpoint(tmp_path / "bad.pt")
     (tmp_path / "folder.pt").mkdir()
-    with pytest.raises(
-        OSError, match="folder.pt"
-    ):  # nothing is said of deleting: the file may be good
+    with pytest.raises(OSError, match="folder"):  # nothing is said of deleting: it may be good
         load_checkpoint(tmp_path / "folder.pt")
 
 
