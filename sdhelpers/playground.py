@@ -1,10 +1,12 @@
 """The playground: move a control, watch the picture form, stop it, keep it.
 
-The widgets' callbacks run in the kernel's thread and only ask; the painting is done by a `Runner`,
+The widgets' callbacks run in the kernel's threads and only ask; the painting is done by a `Runner`,
 so the kernel stays free, and the newest wish wins.
 """
 
 import secrets
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +89,7 @@ class Playground(PlaygroundView):
         self._runner = Runner(self._painter.paint, self._show, self._fail)
         self._folder = folder
         self._is_restoring = False
+        self._turn = threading.RLock()  # reentrant: rolling the dice moves a control
         self._request: Request | None = None
         self._progress: Progress | None = None
         self.painting: Painting | None = None
@@ -114,13 +117,22 @@ class Playground(PlaygroundView):
     def _connect(self) -> None:
         """Say what each control and button does."""
         for control in self.controls.values():
-            control.observe(lambda change: self._move(), names="value")
-        self.buttons["dice"].on_click(lambda button: self._roll())
-        self.buttons["paint"].on_click(lambda button: self._move(is_asked=True))
-        self.buttons["stop"].on_click(lambda button: self._stop())
-        self.buttons["save"].on_click(lambda button: self._save())
-        self.load.observe(lambda change: self._load(change["new"]), names="value")
-        self.history.on_pick(self._restore)
+            control.observe(self._in_turn(lambda change: self._move()), names="value")
+        self.buttons["dice"].on_click(self._in_turn(lambda button: self._roll()))
+        self.buttons["paint"].on_click(self._in_turn(lambda button: self._move(is_asked=True)))
+        self.buttons["stop"].on_click(self._in_turn(lambda button: self._stop()))
+        self.buttons["save"].on_click(self._in_turn(lambda button: self._save()))
+        self.load.observe(self._in_turn(lambda change: self._load(change["new"])), names="value")
+        self.history.on_pick(self._in_turn(self._restore))
+
+    def _in_turn(self, react: Callable) -> Callable:
+        """Let a callback wait for the one at work: JupyterLab may use two threads of the kernel."""
+
+        def wait_and_react(cause: object) -> None:
+            with self._turn:
+                react(cause)
+
+        return wait_and_react
 
     # The kernel's side: nothing here calls a network.
 
@@ -219,8 +231,8 @@ class Playground(PlaygroundView):
     def _show(self, item: Progress | Painting) -> None:
         """Show a step, or the picture."""
         if isinstance(item, Painting):
+            self.history.add(item)  # before the caption says that it is there
             self._hang(item)
-            self.history.add(item)
             self._show_price()
             return
         self._progress = item

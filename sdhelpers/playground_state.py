@@ -128,7 +128,8 @@ def encode_painting(image: Image.Image, settings: Settings) -> bytes:
             program for pictures can show.
     """
     text = PngInfo()
-    text.add_text(_KEY, json.dumps(asdict(settings)))
+    line = json.dumps(asdict(settings), default=lambda number: number.item())  # NumPy's numbers
+    text.add_text(_KEY, line)
     return encode_png(image, text)
 
 

@@ -8,6 +8,7 @@ import torch
 from sdhelpers.device import execution_device
 from sdhelpers.noise import initial_latents, make_generator
 from sdhelpers.schedule import make_plan
+from sdhelpers.validation import is_count
 
 if TYPE_CHECKING:
     from sdhelpers.components import Components
@@ -35,8 +36,10 @@ def measure_unet_call(
         Seconds.
 
     Raises:
-        ValueError: if a size does not fit.
+        ValueError: if a size does not fit, or num_calls is not positive.
     """
+    if not is_count(num_calls):
+        raise ValueError(f"num_calls must be a positive integer, got {num_calls!r}.")
     unet, vae = components.unet, components.vae
     latents = initial_latents(
         unet, vae, make_generator(0), batch_size=batch_size, height=height, width=width

@@ -82,7 +82,7 @@ def show_guidance_mix(
     Raises:
         ValueError: if the step lacks a prediction, or there is no scale or no such picture.
     """
-    if not scales:
+    if len(scales) == 0:
         raise ValueError("scales must hold one guidance scale or more, got none.")
     (step,) = pick_picture([step], picture)
     mixed = [remix_step(step, scale) for scale in scales]

@@ -114,6 +114,12 @@ def test_the_default_precision_is_put_back() -> None:
     assert torch.get_default_dtype() == torch.float32
 
 
+@pytest.mark.parametrize("num_calls", [0, -1, 1.5])
+def test_a_price_needs_a_call(components: Components, num_calls: object) -> None:
+    with pytest.raises(ValueError, match="num_calls must be a positive integer"):
+        measure_unet_call(components, num_calls=num_calls)
+
+
 def test_the_price_is_measured(components: Components) -> None:
     small, large = (
         measure_unet_call(components, height=size, width=size, num_calls=3) for size in (64, 256)

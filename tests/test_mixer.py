@@ -217,6 +217,10 @@ def test_bad_input(components, steps) -> None:
         (lambda: remix_step(None, 7.5), "step must be a Step"),
         (lambda: remix_step(steps[0], "7"), "finite number"),
         (lambda: show.show_guidance_mix(steps[0], vae, scales=[]), "one guidance scale or more"),
+        (
+            lambda: show.show_guidance_mix(steps[0], vae, scales=np.array([])),
+            "guidance scale or more",
+        ),
     ]
     with count_calls(components) as called:
         for call, message in wrong:

@@ -464,6 +464,49 @@ def test_the_history_keeps_eight_and_restores_without_painting(
     assert pixels(play) == paint_with_generate(fake, play)
 
 
+def test_what_the_caption_announces_is_in_the_history(make: Callable) -> None:
+    play = make()
+    newest = []
+    play.caption.observe(
+        lambda change: newest.append((change["new"], play.history.paintings[0].settings.seed)),
+        names="value",
+    )
+    play.controls["seed"].value = 5
+    assert play.wait(PATIENCE)
+    caption, seed = newest[-1]
+    assert "seed 5 " in caption
+    assert seed == 5
+
+
+def test_callbacks_take_turns(make: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JupyterLab sends what widgets say to two threads of the kernel."""
+    play = make()
+    gate, is_in, turns = threading.Event(), threading.Event(), []
+    prepare = play._prepare
+
+    def prepare_slowly(settings) -> None:
+        turns.append("in")
+        is_in.set()
+        assert gate.wait(PATIENCE)
+        prepare(settings)
+        turns.append("out")
+
+    monkeypatch.setattr(play, "_prepare", prepare_slowly)
+    mover = threading.Thread(target=lambda: setattr(play.controls["seed"], "value", 5))
+    painter = threading.Thread(target=play.buttons["paint"].click)
+    mover.start()
+    assert is_in.wait(PATIENCE)
+    painter.start()
+    painter.join(0.2)
+    assert turns == ["in"]
+    gate.set()
+    for thread in (mover, painter):
+        thread.join(PATIENCE)
+    assert turns == ["in", "out"] * 2
+    assert play.wait(PATIENCE)
+    assert "seed 5 " in play.caption.value
+
+
 def test_restoring_ends_a_run(fake: Components, make: Callable) -> None:
     play = make()
     fake.unet.close_gate()

@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
@@ -47,6 +48,12 @@ def test_a_png_gives_back_settings_and_every_level() -> None:
     plain = encode_png(image)
     assert Image.open(io.BytesIO(plain)).tobytes() == image.tobytes()
     assert len(plain) < len(png)
+
+
+def test_numpys_numbers_are_written_down() -> None:
+    numbers = {"seed": np.int64(3), "guidance_scale": np.float32(2.5)}
+    png = encode_painting(Image.new("RGB", (2, 2)), dataclasses.replace(SETTINGS, **numbers))
+    assert read_settings(png) == dataclasses.replace(SETTINGS, seed=3, guidance_scale=2.5)
 
 
 def test_any_program_can_read_the_text() -> None:

@@ -79,10 +79,9 @@ def make_report(results: dict) -> str:
         'Wilson intervals. A judge network decides what a picture shows; "renders" is what it '
         "says of true scenes of the same prompts, about what a perfect painter would reach, and "
         '"decoded renders" of the same scenes after the VAE.',
-        "Each kind of prompt is asked for one thing: single and two objects, whether the things are "
-        "there; relation, whether they are, in that relation and order; background, for the "
-        "background alone; object colour, for the thing in its colour; held out, for whatever makes "
-        "the combination.",
+        "Each kind of prompt is asked for one thing: single and two objects for the things; "
+        "relation for both things in that relation and order; background for the background alone; "
+        "object colour for the thing in its colour; held out for whatever makes the combination.",
         fidelity_table(results["fidelity"]),
         f"The VAE, on {vae['num_scenes']} held-out scenes: PSNR {vae['psnr']:.2f} dB, SSIM "
         f"{vae['ssim']:.4f} (means over the pictures).",

@@ -63,9 +63,14 @@ def run_all(page: "Page") -> None:
     assert not raised, raised
 
 
+def as_written(part: str | re.Pattern) -> re.Pattern:
+    """Make a pattern of a text: Playwright trims texts, and "seed 21 " would find "seed 217"."""
+    return part if isinstance(part, re.Pattern) else re.compile(re.escape(part))
+
+
 def wait_for_text(line: "Locator", part: str | re.Pattern) -> str:
     """Wait until a line of text has a part, and give the line."""
-    line.filter(has_text=part).wait_for()
+    line.filter(has_text=as_written(part)).wait_for()
     return line.inner_text()
 
 
