@@ -103,7 +103,7 @@ def _examine_device() -> list[Finding]:
         device = pick_device()
         dtype = pick_dtype(device)
         check_dtype(device, dtype)
-    except ValueError as error:  # SDHELPERS_DEVICE names none, or one that is not there
+    except (ValueError, RuntimeError) as error:  # there is no such device, or its memory is full
         return [Finding("device", str(error), "unset SDHELPERS_DEVICE, or set it to cpu")]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     state = f"{device.type} {name}".strip() + f", {torch.get_num_threads()} threads"
