@@ -38,20 +38,22 @@ def make_scheduler(name: str, config: "Mapping", **changes: object) -> "Schedule
             know is ignored, as in the pipeline's recipe `SomeScheduler.from_config(config)`. What
             the model's file leaves open, each class fills in its own way: with v1-4's, PNDM and
             DDIM space their timesteps "leading", Euler and K-LMS "linspace".
-        changes: entries of the config that shall be different, such as timestep_spacing.
+        changes: entries of the config that shall be different, such as timestep_spacing; one that
+            another class of the table knows, and this one does not, is ignored, too.
 
     Returns:
         A new scheduler, without a plan until `set_timesteps` is called.
 
     Raises:
-        ValueError: if the name is not in the table, or a change is no setting of that scheduler.
+        ValueError: if the name is not in the table, or a change is a setting of none.
     """
     if name not in SCHEDULERS:
         raise ValueError(f"Unknown scheduler {name!r}. Known are: {', '.join(SCHEDULERS)}.")
-    settings = list(inspect.signature(SCHEDULERS[name]).parameters)
-    if unknown := sorted(set(changes) - set(settings)):
+    known = set().union(*(inspect.signature(one).parameters for one in SCHEDULERS.values()))
+    if unknown := sorted(set(changes) - known):
         raise ValueError(
-            f"{name} has no setting {', '.join(unknown)}. It has: {', '.join(settings)}."
+            f"No scheduler has a setting {', '.join(unknown)}. Known are: "
+            f"{', '.join(sorted(known))}."
         )
     return SCHEDULERS[name].from_config(config, **changes)
 
