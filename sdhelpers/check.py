@@ -130,15 +130,15 @@ def describe_difference(
         actual = torch.from_numpy(actual.copy())
     if isinstance(expected, torch.Tensor):
         return _difference_of_tensors(actual, expected, tolerance, share)
-    if isinstance(expected, dict):
-        if not isinstance(actual, dict) or actual.keys() != expected.keys():
+    wanted = _parts(expected)
+    if wanted is not None:
+        given = _parts(actual)
+        if given is None or given.keys() != wanted.keys():
             return f"the result is {_short(actual)}, expected {_short(expected)}"
-        actual, expected = [actual[key] for key in expected], list(expected.values())
-    if isinstance(expected, list | tuple):
-        if not isinstance(actual, list | tuple) or len(actual) != len(expected):
-            return f"the result is {_short(actual)}, expected {_short(expected)}"
-        pairs = zip(actual, expected, strict=True)
-        found = (describe_difference(one, other, tolerance, share) for one, other in pairs)
+        found = (
+            describe_difference(given[place], part, tolerance, share)
+            for place, part in wanted.items()
+        )
         return next((difference for difference in found if difference), None)
     if isinstance(expected, int | float) and not isinstance(expected, bool):
         return _difference_of_numbers(actual, expected, tolerance)
@@ -213,12 +213,20 @@ def _is_empty(result: object) -> bool:
     return result is ... or result is None
 
 
+def _parts(result: object) -> dict[tuple, object] | None:
+    """Give what a container holds, by its place: a key or an index; None if it is no container."""
+    if isinstance(result, dict):
+        return {("key", key): part for key, part in result.items()}
+    if isinstance(result, list | tuple):
+        return {("index", index): part for index, part in enumerate(result)}
+    return None
+
+
 def _is_comparable(result: object) -> bool:
     """Tell whether all of a result can be compared."""
-    if isinstance(result, dict):
-        result = list(result.values())
-    if isinstance(result, list | tuple):
-        return all(map(_is_comparable, result))
+    parts = _parts(result)
+    if parts is not None:
+        return all(map(_is_comparable, parts.values()))
     is_complex = isinstance(result, np.complexfloating)
     return isinstance(result, _COMPARABLE) and not is_complex
 
@@ -227,11 +235,8 @@ def _count_values(result: object) -> int:
     """Count the numbers in a result."""
     if isinstance(result, torch.Tensor | np.ndarray | np.generic):
         return int(np.prod(result.shape))
-    if isinstance(result, dict):
-        result = list(result.values())
-    if isinstance(result, list | tuple):
-        return sum(map(_count_values, result))
-    return 1
+    parts = _parts(result)
+    return 1 if parts is None else sum(map(_count_values, parts.values()))
 
 
 def _short(value: object) -> str:

@@ -141,6 +141,9 @@ def test_no_cases_would_prove_nothing() -> None:
         ({"a": 1}, {"b": 1}),
         ({"a": [torch.ones(2)]}, {"a": [torch.zeros(2)]}),
         ([("a", "b")], {"a": "b"}),
+        ({0: "a"}, ["a"]),
+        (["a"], ["a", "b"]),
+        ("ab", ["a", "b"]),
     ],
 )
 def test_unequal_scalars_and_dicts(actual: object, expected: object) -> None:

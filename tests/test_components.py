@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from sdhelpers import TINY_SD, generate, load_components, pick_device, pick_dtype
+from sdhelpers.components import find_model
 from sdhelpers.device import check_dtype
 from sdhelpers.model_folder import PARTS, find_model_problems
 from tests.conftest import PROMPT
@@ -154,6 +155,17 @@ def test_a_truncated_file_is_named(folder: Path, weights: str, size: int) -> Non
     replace(path, path.read_bytes()[:size])
     with pytest.raises(ValueError, match=rf"{path.parent.name}.{path.name} is truncated"):
         load_components(folder)
+
+
+def test_the_variant_that_was_asked_for_is_looked_over(folder: Path) -> None:
+    whole = folder / f"{WEIGHTS[1]}.safetensors"
+    half = whole.with_suffix(".fp16.safetensors")
+    half.write_bytes(whole.read_bytes()[:-1])
+    assert find_model(folder) == folder
+    with pytest.raises(ValueError, match=r"diffusion_pytorch_model\.fp16.* is truncated"):
+        find_model(folder, variant="fp16")
+    half.unlink()  # the other weights will do
+    assert find_model(folder, variant="fp16") == folder
 
 
 @pytest.mark.parametrize(

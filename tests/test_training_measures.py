@@ -16,7 +16,7 @@ from sdhelpers.components import load_components
 from sdhelpers.text import tokenize_prompt
 from tests.synthetic_sprites import synthetic_sprites
 from training.answers import Answers, ask_judge
-from training.evaluate import RESULTS_PATH, evaluate, write_results
+from training.evaluate import RESULTS_PATH, evaluate, read_arguments, write_results
 from training.evaluation import score_all
 from training.evaluation_settings import (
     SEEDS,
@@ -670,6 +670,13 @@ def test_the_whole_evaluation_at_toy_size(components, judge_folder, tmp_path, mo
     whole = card.read_text(encoding="utf-8")
     assert whole == f"before\n{CARD_START}\n\n{report}\n{CARD_END}\nafter\n"
     assert said
+
+
+def test_the_tables_name_is_refused_for_the_results(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["evaluate", "--out", "results.md"])
+    with pytest.raises(SystemExit):
+        read_arguments()
+    assert "--out names the JSON file" in capsys.readouterr().err
 
 
 def test_results_are_kept_for_the_same_models_and_settings_only(tmp_path):
