@@ -50,12 +50,6 @@ def _evaluation(run: int) -> str:
     return (TRAINING / "history" / RUNS[run] / "evaluation.md").read_text(encoding="utf-8")
 
 
-def _painted(run: int, kind: str) -> str:
-    """Give the share of the painted pictures with its interval, as the evaluation writes it."""
-    (row,) = re.findall(rf"^\| {kind} \| 250 \| ([^|]+) \|", _evaluation(run), re.MULTILINE)
-    return row
-
-
 @pytest.mark.parametrize("run", range(len(RUNS)), ids=RUNS)
 def test_losses_are_those_of_the_curves(run: int) -> None:
     cells = _curve_cells(run)
@@ -80,17 +74,19 @@ def test_losses_are_those_of_the_curves(run: int) -> None:
 @pytest.mark.parametrize("run", range(len(RUNS)), ids=RUNS)
 def test_shares_are_those_of_the_evaluations(run: int) -> None:
     shares = {name: cells[run] for name, *cells in _rows() if len(cells) == len(RUNS)}
-    assert [shares[kind] for kind in KINDS] == [_painted(run, kind) for kind in KINDS]
+    evaluation = _evaluation(run)
+    painted = dict(re.findall(r"^\| ([a-z ]+) \| 250 \| ([^|]+) \|", evaluation, re.MULTILINE))
+    assert painted == {kind: shares[kind] for kind in KINDS}
 
-    right = sum(round(250 * float(_painted(run, kind).split()[0])) for kind in KINDS)
+    right = sum(round(250 * float(share.split()[0])) for share in painted.values())
     low, high = wilson_interval(right, 1500)
     assert shares["all 1,500 prompts"] == f"{right / 1500:.3f} ({low:.3f}-{high:.3f})"
 
     (frechet,) = [shares[name] for name in shares if name.startswith("Fréchet")]
-    found = re.search(r"held-out renders: ([\d.]+); .*?VAE: ([\d.]+)", _evaluation(run))
+    found = re.search(r"held-out renders: ([\d.]+); .*?VAE: ([\d.]+)", evaluation)
     assert frechet == f"{found[1]} ({found[2]})"
     (diversity,) = [shares[name] for name in shares if name.startswith("diversity")]
-    assert diversity == re.search(r"ratio ([\d.]+);", _evaluation(run))[1]
+    assert diversity == re.search(r"ratio ([\d.]+);", evaluation)[1]
 
 
 @pytest.mark.parametrize("run", range(len(RUNS)), ids=RUNS)
