@@ -54,7 +54,10 @@ def work(rank, folder):
     captions, pictures = make_pairs()[:, rows]
     found = gradients(accelerator.prepare(TwoTowers()), captions, pictures, accelerator)
     torch.save((accelerator.num_processes, found), f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    torch.distributed.barrier()
+    # The group's threads outlive destroy_process_group once a model was wrapped. One that frees a
+    # tensor while Python shuts down aborts the process (once in some 200 runs), so: no shutdown.
+    os._exit(0)
 
 
 def test_two_processes_find_the_gradients_of_one_with_all_pairs(tmp_path):

@@ -14,14 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from accelerate import PartialState
 from diffusers import AutoencoderKL
 from safetensors import safe_open
 from safetensors.torch import save
 
 from training.checkpoints import write_atomically
 from training.data import bytes_to_pixel_values
-from training.options import add_shared_arguments, make_accelerator, read_settings
+from training.options import (
+    add_shared_arguments,
+    choose_precision,
+    make_accelerator,
+    read_settings,
+)
 from training.render_scenes import load_or_render, shard_name, shard_seeds
 from training.start import load_start
 from training.vocabulary import load_tokenizer
@@ -158,11 +162,12 @@ def main() -> None:
     add_shared_arguments(parser)
     parser.add_argument("--vae", type=Path, help="a model folder whose VAE the run shall use")
     arguments = parser.parse_args()
-    state = PartialState()
-    if arguments.vae is not None and state.is_main_process:
+    precision = choose_precision(arguments.precision)  # once: two timings might disagree
+    accelerator = make_accelerator(precision)
+    if arguments.vae is not None and accelerator.is_main_process:
         take_vae(arguments.vae, arguments.folder)
-    state.wait_for_everyone()
-    cache_latents(read_settings(arguments, "cache"), arguments.folder, arguments.precision)
+    accelerator.wait_for_everyone()
+    cache_latents(read_settings(arguments, "cache"), arguments.folder, precision)
 
 
 if __name__ == "__main__":
