@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from tests.synthetic_sprites import synthetic_sprites
@@ -25,19 +26,29 @@ def _sprites(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _cpu():
+    """Let accelerate choose the CPU in both: a GPU draws other numbers from the same seed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        AcceleratorState._reset_state(reset_partial_state=True)
+        yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
 def run_two(stage, folder, *options):
     """Run a stage's command in two processes on the CPU and return what both print."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc_per_node", "2", "-m", f"training.{stage}", "--smoke"]
     command += ["--folder", str(folder), "--precision", "no", *options]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(_sprites, _cpu, tmp_path_factory):
     """A run with an untrained autoencoder and the latents of two processes, and their output."""
     folder = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
