@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("lab", help="open the first notebook; all options go to JupyterLab")
     parser.parse_args(arguments)
 
-    from sdhelpers.checkup import doctor
+    from sdhelpers.installation import doctor
 
     return 0 if doctor() else 1
 

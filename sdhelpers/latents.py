@@ -1,23 +1,199 @@
-"""Encode, decode and preview latents.
+"""Latents: drawn as noise, encoded from pictures, decoded into pictures, previewed.
 
 Everything called `latents` here is *scaled*: about unit variance, what the UNet eats. The VAE's
-own, unscaled latents exist only inside `encode_image` and `decode_latents`. The noise that a run
-starts from is drawn in `noise`; its functions can be imported from here, too.
+own, unscaled latents exist only inside `encode_image` and `decode_latents`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from sdhelpers.device import execution_device
-from sdhelpers.noise import initial_latents as initial_latents
-from sdhelpers.noise import make_generator as make_generator
-from sdhelpers.noise import vae_scale_factor as vae_scale_factor
-from sdhelpers.validation import check_latents
+from sdhelpers.model.device import execution_device
+from sdhelpers.validation import check_latents, check_noise, is_count
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+Generators = torch.Generator | list[torch.Generator]
+
+
+def make_generator(seed: int) -> torch.Generator:
+    """Make a fresh source of randomness on the CPU; the global one stays untouched.
+
+    Args:
+        seed: integer in [0, 2**63). The same seed gives the same numbers on every device,
+            because noise is drawn on the CPU and then moved.
+
+    Returns:
+        A torch.Generator in its starting state. Drawing from it changes it: make a new one for
+        each comparison.
+
+    Raises:
+        ValueError: if the seed is not such an integer.
+    """
+    if not is_count(seed, minimum=0) or seed >= 2**63:
+        raise ValueError(f"seed must be an integer from 0 to 2**63 - 1, got {seed!r}.")
+    return torch.Generator().manual_seed(int(seed))
+
+
+def make_generators(seed: int | Sequence[int]) -> Generators:
+    """Make one generator for a whole batch, or one for each picture if there are many seeds.
+
+    Raises:
+        ValueError: as `make_generator`.
+    """
+    if isinstance(seed, Sequence) and not isinstance(seed, str):
+        return [make_generator(one) for one in seed]
+    return make_generator(seed)
+
+
+def vae_scale_factor(vae: "AutoencoderKL") -> int:
+    """Give the number of pixels along one side of one latent cell, 8 for Stable Diffusion 1."""
+    return 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def picture_size(
+    unet: "UNet2DConditionModel",
+    vae: "AutoencoderKL",
+    height: int | None = None,
+    width: int | None = None,
+) -> tuple[int, int]:
+    """Fill in the size that the model was trained for, and check a given one.
+
+    Args:
+        unet: gives the trained size, in latent cells.
+        vae: gives the pixels per cell.
+        height: in pixels, a positive multiple of the VAE's factor; None: the trained height.
+        width: likewise.
+
+    Returns:
+        height, width in pixels.
+
+    Raises:
+        ValueError: if a side is not a positive multiple of the factor.
+    """
+    factor = vae_scale_factor(vae)
+    trained = unet.config.sample_size
+    trained_height, trained_width = (trained, trained) if isinstance(trained, int) else trained
+    height = trained_height * factor if height is None else height
+    width = trained_width * factor if width is None else width
+    for name, side in (("height", height), ("width", width)):
+        if not is_count(side) or side % factor:
+            raise ValueError(
+                f"{name} must be a positive multiple of {factor} pixels, the VAE's factor, "
+                f"got {side!r}. {_nearest_side(side, factor)}"
+            )
+    return height, width
+
+
+def initial_latents(
+    unet: "UNet2DConditionModel",
+    vae: "AutoencoderKL",
+    generator: torch.Generator | Sequence[torch.Generator],
+    *,
+    batch_size: int = 1,
+    height: int | None = None,
+    width: int | None = None,
+) -> torch.Tensor:
+    """Draw the noise that a picture starts from.
+
+    Args:
+        unet: gives the number of channels, the device and the dtype of the result.
+        vae: gives the pixels per latent cell.
+        generator: CPU generator for the whole batch, or a sequence with one for each picture.
+            Drawing changes its state.
+        batch_size: B, number of pictures.
+        height: in pixels; None: the size that the model was trained for.
+        width: likewise.
+
+    Returns:
+        (B, 4, h, w) in the UNet's dtype, unit variance, *not* yet multiplied by the scheduler's
+        `init_noise_sigma` (`denoise` does that).
+
+    Raises:
+        ValueError: if a size is not divisible, B is not positive, or the generators are not one
+            or B generators on the CPU.
+    """
+    if not is_count(batch_size):
+        raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}.")
+    check_generators(generator, batch_size)
+    height, width = picture_size(unet, vae, height, width)
+    factor = vae_scale_factor(vae)
+    shape = (unet.config.in_channels, height // factor, width // factor)
+    if isinstance(generator, torch.Generator):
+        noise = torch.randn((batch_size, *shape), generator=generator)
+    else:
+        noise = torch.stack([torch.randn(shape, generator=one) for one in generator])
+    return noise.to(device=execution_device(unet), dtype=unet.dtype)
+
+
+def match_latents(
+    unet: "UNet2DConditionModel",
+    vae: "AutoencoderKL",
+    latents: torch.Tensor,
+    *,
+    batch_size: int,
+    height: int | None = None,
+    width: int | None = None,
+) -> torch.Tensor:
+    """Check that latents somebody gave are noise for these pictures, and move them to the UNet.
+
+    Args:
+        unet: gives channels, device and dtype.
+        vae: gives the pixels per latent cell.
+        latents: (batch_size, 4, h, w) unit-variance noise.
+        batch_size: B, number of pictures.
+        height: in pixels; None: that of the latents.
+        width: likewise.
+
+    Returns:
+        (B, 4, h, w) on the UNet's device, in its dtype.
+
+    Raises:
+        ValueError: if the latents do not have the shape of the pictures, or are not finite.
+    """
+    check_latents(latents, unet.config.in_channels)
+    factor = vae_scale_factor(vae)
+    height = latents.shape[2] * factor if height is None else height
+    width = latents.shape[3] * factor if width is None else width
+    height, width = picture_size(unet, vae, height, width)
+    expected = (batch_size, unet.config.in_channels, height // factor, width // factor)
+    if tuple(latents.shape) != expected:
+        raise ValueError(
+            f"latents must have shape {expected} for {batch_size} picture(s) of {width} x "
+            f"{height} pixels, got {tuple(latents.shape)}."
+        )
+    latents = latents.to(device=execution_device(unet), dtype=unet.dtype)
+    check_noise(latents, unet)
+    return latents
+
+
+def check_generators(generator: object, batch_size: int) -> None:
+    """Raise a ValueError unless this is one generator on the CPU, or one for each picture."""
+    generators = [generator] if isinstance(generator, torch.Generator) else generator
+    are_fine = isinstance(generators, Sequence) and all(
+        isinstance(one, torch.Generator) and one.device.type == "cpu" for one in generators
+    )
+    if not are_fine:
+        raise ValueError(
+            f"generator must be a torch.Generator on the CPU or a list of them, got "
+            f"{generator!r}. make_generator(seed) makes one."
+        )
+    if generators is generator and len(generators) != batch_size:
+        raise ValueError(
+            f"{len(generators)} generators or seeds were given for {batch_size} pictures: "
+            "give one for all of them, or one for each."
+        )
+
+
+def _nearest_side(side: object, factor: int) -> str:
+    """Say which allowed side is nearest to a given one."""
+    if not is_count(side):
+        return f"Give an integer, for example {16 * factor}."
+    return f"The nearest that works is {max(factor, round(side / factor) * factor)}."
+
 
 _RIDGE = 0.1  # in units of the latents' standard deviation, which is about 1
 

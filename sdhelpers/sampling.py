@@ -9,18 +9,18 @@ from tqdm.auto import tqdm
 
 from sdhelpers.guidance import apply_guidance, join_embeddings, split_prediction
 from sdhelpers.images import tensor_to_images
-from sdhelpers.latents import decode_latents
-from sdhelpers.memory import explained_memory_errors
-from sdhelpers.noise import (
+from sdhelpers.latents import (
     Generators,
     check_generators,
+    decode_latents,
     initial_latents,
     make_generator,
     make_generators,
     match_latents,
 )
+from sdhelpers.model.memory import explained_memory_errors
 from sdhelpers.schedule import has_unit_variance, make_plan, make_scheduler, plan_sigmas
-from sdhelpers.step import Step
+from sdhelpers.steps import Step
 from sdhelpers.text import as_prompts, encode_prompt, encode_text, match_negative_prompts
 from sdhelpers.validation import (
     check_finite,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    from sdhelpers.components import Components
+    from sdhelpers.model.parts import Components
 
 
 def denoise(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sdhelpers.device import execution_device
+from sdhelpers.model.device import execution_device
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin, UNet2DConditionModel

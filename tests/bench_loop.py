@@ -14,7 +14,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from sdhelpers import generate, load_components
-from sdhelpers.components import Components
+from sdhelpers.model.parts import Components
 from tests.conftest import PROMPT, make_pipeline
 
 LARGEST_RATIO = 1.02

@@ -10,13 +10,12 @@ import matplotlib.pyplot as plt
 import torch
 
 from sdhelpers import TINY_SD, denoise, load_components
-from sdhelpers.components import Components
 from sdhelpers.guidance import join_embeddings
 from sdhelpers.images import tensor_to_images
-from sdhelpers.latents import decode_latents
-from sdhelpers.noise import initial_latents, make_generator
+from sdhelpers.latents import decode_latents, initial_latents, make_generator
+from sdhelpers.model.parts import Components
 from sdhelpers.schedule import SCHEDULERS, make_scheduler
-from sdhelpers.show import show_images
+from sdhelpers.show.pictures import show_images
 from sdhelpers.text import encode_prompt
 from tests.make_pictures import save
 

@@ -13,15 +13,15 @@ from collections.abc import Callable
 import torch
 
 from sdhelpers import load_components
-from sdhelpers.components import Components
-from sdhelpers.explorer import TrajectoryExplorer
 from sdhelpers.images import tensor_to_image
 from sdhelpers.latents import LinearPreview, fit_linear_preview, latents_to_rgb
-from sdhelpers.mixer import GuidanceMixer
-from sdhelpers.png import encode_png
-from sdhelpers.step import Step
-from sdhelpers.trajectory import enlarge
-from sdhelpers.widgets import guidance_mixer, playground, trajectory_explorer
+from sdhelpers.model.parts import Components
+from sdhelpers.steps import Step
+from sdhelpers.widgets.explorer import TrajectoryExplorer
+from sdhelpers.widgets.frames import enlarge
+from sdhelpers.widgets.mixer import GuidanceMixer
+from sdhelpers.widgets.panes import encode_png
+from sdhelpers.widgets.picture import guidance_mixer, playground, trajectory_explorer
 from tests.runs import make_run
 
 LARGEST_MOVE = 0.050  # seconds

@@ -8,7 +8,7 @@ import pytest
 from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
 
 from sdhelpers import TINY_SD, load_components
-from sdhelpers.components import Components
+from sdhelpers.model.parts import Components
 
 PROMPT = "a photograph of an astronaut riding a horse"
 

@@ -4,7 +4,7 @@ import threading
 
 import torch
 
-from sdhelpers.components import Components
+from sdhelpers.model.parts import Components
 
 PATIENCE = 60.0  # seconds: the most that a test waits for what should take none
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import torch
 
 from sdhelpers import generate
-from sdhelpers.components import Components
 from sdhelpers.latents import initial_latents, make_generator
+from sdhelpers.model.parts import Components
 from tests.true_size import make_true_size, paint, paint_with_pipeline
 
 LARGEST_TIME_RATIO = 1.02  # 1.00, and the noise of a measurement

@@ -10,16 +10,15 @@ import torch
 from PIL import Image
 
 from sdhelpers import denoise, generate, load_components
-from sdhelpers.animation import save_trajectory_gif
-from sdhelpers.components import Components
 from sdhelpers.guidance import join_embeddings
 from sdhelpers.images import tensor_to_images
 from sdhelpers.latents import decode_latents, initial_latents, make_generator
+from sdhelpers.model.parts import Components
 from sdhelpers.schedule import make_scheduler
-from sdhelpers.show import show_film_strip, show_images
-from sdhelpers.step import Step
+from sdhelpers.show.pictures import show_film_strip, show_images
+from sdhelpers.steps import Step
 from sdhelpers.text import encode_prompt
-from sdhelpers.trajectory import make_frames
+from sdhelpers.widgets.frames import make_frames, save_trajectory_gif
 from tests.conftest import PROMPT
 from tests.palette import reduce_colours
 

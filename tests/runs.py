@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sdhelpers import denoise
-from sdhelpers.components import Components
 from sdhelpers.guidance import join_embeddings
 from sdhelpers.latents import initial_latents, make_generator
+from sdhelpers.model.parts import Components
 from sdhelpers.schedule import make_scheduler
-from sdhelpers.step import Step
+from sdhelpers.steps import Step
 from sdhelpers.text import encode_prompt
 from tests.conftest import PROMPT
 

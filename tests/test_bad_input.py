@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from sdhelpers import denoise, generate
-from sdhelpers.noise import make_generator, picture_size, vae_scale_factor
+from sdhelpers.latents import make_generator, picture_size, vae_scale_factor
 from sdhelpers.schedule import make_scheduler
 from tests.conftest import PROMPT
 

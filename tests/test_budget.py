@@ -3,7 +3,7 @@
 import pytest
 from matplotlib import pyplot as plt
 
-from sdhelpers.budget import draw_budget, place_roles, show_budget
+from sdhelpers.show.tokens import draw_budget, place_roles, show_budget
 from sdhelpers.text import find_lost_words
 from tests.conftest import PROMPT
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from sdhelpers import charts, ribbon, show
+from sdhelpers.show import charts
+from sdhelpers.show import pictures as show
+from sdhelpers.show import tokens as ribbon
 
 pytestmark = pytest.mark.usefixtures("no_window")
 

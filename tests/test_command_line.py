@@ -9,7 +9,7 @@ import pytest
 
 import sdhelpers
 from sdhelpers import __main__ as launcher
-from sdhelpers import checkup
+from sdhelpers import installation as checkup
 from sdhelpers.__main__ import find_notebook, main
 
 
@@ -96,7 +96,7 @@ def test_a_device_that_is_not_there(monkeypatch, capsys, device: str) -> None:
 
 
 def test_a_cache_on_a_drive_that_is_not_there(monkeypatch) -> None:
-    monkeypatch.setattr("sdhelpers.model_folder.find_existing", lambda folder: None)
+    monkeypatch.setattr("sdhelpers.model.folder.find_existing", lambda folder: None)
     findings = {finding.subject: finding for finding in checkup.examine()}
     assert findings["disk"].repair == "set HF_HOME to a folder of yours"
 
@@ -117,7 +117,7 @@ def test_a_repair_survives_a_blank_in_a_path(monkeypatch, system: str, call: str
 
 def test_a_broken_model_and_its_repair(monkeypatch, capsys) -> None:
     monkeypatch.setattr(
-        "sdhelpers.model_folder.find_model_problems", lambda folder: ["vae/x is truncated."]
+        "sdhelpers.model.folder.find_model_problems", lambda folder: ["vae/x is truncated."]
     )
     assert not checkup.doctor()
     report = capsys.readouterr().out

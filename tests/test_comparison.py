@@ -9,10 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from sdhelpers import comparison, generate, sampling, show
-from sdhelpers.components import Components
-from sdhelpers.settings_grid import AXES, make_settings_grid, paint_cell
-from sdhelpers.widgets import compare
+from sdhelpers import generate, sampling
+from sdhelpers.model.parts import Components
+from sdhelpers.show import pictures as show
+from sdhelpers.widgets import comparison
+from sdhelpers.widgets.picture import compare
+from sdhelpers.widgets.settings_grid import AXES, make_settings_grid, paint_cell
 from tests.conftest import PROMPT
 from tests.old_widgets import IS_OLD
 

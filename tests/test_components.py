@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from sdhelpers import TINY_SD, generate, load_components, pick_device, pick_dtype
-from sdhelpers.components import find_model
-from sdhelpers.device import check_dtype
-from sdhelpers.model_folder import PARTS, find_model_problems
+from sdhelpers.model.device import check_dtype
+from sdhelpers.model.folder import PARTS, find_model_problems
+from sdhelpers.model.loading import find_model
 from tests.conftest import PROMPT
 
 WEIGHTS = ["text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"]

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from sdhelpers.cpu_threads import _find_pause, release_after_cells, release_cpu_threads
+from sdhelpers.widgets.threads import _find_pause, release_after_cells, release_cpu_threads
 
 # In a process of its own: the number of threads is fixed when OpenMP starts.
 _COUNT = """
@@ -57,7 +57,7 @@ def test_it_may_be_called_with_nothing_to_release(needs_gnu_openmp: None) -> Non
 
 
 def test_without_gnu_openmp_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdhelpers.cpu_threads._find_pause", lambda torch_file: None)
+    monkeypatch.setattr("sdhelpers.widgets.threads._find_pause", lambda torch_file: None)
     assert not release_cpu_threads()
 
 
@@ -65,7 +65,7 @@ def test_a_notebook_releases_after_each_cell(monkeypatch: pytest.MonkeyPatch) ->
     shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell()
     released = []
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
-    monkeypatch.setattr("sdhelpers.cpu_threads.release_cpu_threads", lambda: released.append(1))
+    monkeypatch.setattr("sdhelpers.widgets.threads.release_cpu_threads", lambda: released.append(1))
     release_after_cells()
     release_after_cells()
     shell.run_cell("1 + 1", silent=False, store_history=False)

@@ -16,9 +16,9 @@ from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 
 from sdhelpers import generate, load_components
-from sdhelpers.download import fetch_model
-from sdhelpers.hub_errors import ModelError, explain
-from sdhelpers.model_folder import find_model_problems
+from sdhelpers.model.folder import find_model_problems
+from sdhelpers.model.hub import fetch_model
+from sdhelpers.model.hub_errors import ModelError, explain
 from tests.local_hub import COMMIT, LocalHub, serve_hub
 from tests.v1_shaped import make_v1_shaped
 
@@ -269,15 +269,15 @@ def test_only_pickles_are_refused(hub: LocalHub, folder: Path, tmp_path: Path) -
 
 def test_a_disk_without_room(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")._replace(free=120_000_000)
-    monkeypatch.setattr("sdhelpers.download.shutil.disk_usage", lambda folder: usage)
+    monkeypatch.setattr("sdhelpers.model.hub.shutil.disk_usage", lambda folder: usage)
     with pytest.raises(ModelError, match=r"no room.*120.0 MB are free.*\n.*HF_HOME.*fp16"):
         fetch_model(MODEL)
-    monkeypatch.setattr("sdhelpers.download._MARGIN", 1e12)
+    monkeypatch.setattr("sdhelpers.model.hub._MARGIN", 1e12)
     with pytest.raises(ModelError) as refused:
         fetch_model(MODEL, variant="fp16")
     assert "no room" in str(refused.value)
     assert "fp16" not in str(refused.value)  # it is that already
-    monkeypatch.setattr("sdhelpers.download.find_existing", lambda folder: None)
+    monkeypatch.setattr("sdhelpers.model.hub.find_existing", lambda folder: None)
     with pytest.raises(ModelError, match=r"there is no such drive.*\n.*HF_HOME"):
         fetch_model(MODEL)
     assert contents(hub.requests) == []
@@ -357,7 +357,7 @@ def test_what_the_disk_says(
 def test_a_network_that_hangs(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.fail(r"/api/models/", hangs=True)
     with monkeypatch.context() as patch:
-        patch.setattr("sdhelpers.download._PATIENCE", 0.3)
+        patch.setattr("sdhelpers.model.hub._PATIENCE", 0.3)
         with pytest.raises(ModelError, match="no way to the hub"):
             fetch_model(MODEL, ["vae"])
     assert fetch_model(MODEL, ["vae"])
@@ -408,7 +408,7 @@ def test_a_check_that_was_interrupted_is_made_up_for(
 
     hub.fail(VAE, flips=True)
     with monkeypatch.context() as patch:
-        patch.setattr("sdhelpers.hub_cache._sha256", interrupt)
+        patch.setattr("sdhelpers.model.hub._sha256", interrupt)
         with pytest.raises(KeyboardInterrupt):
             fetch_model(MODEL, ["vae"])
     fetched = fetch_model(MODEL, ["vae"])

@@ -7,17 +7,18 @@ import pytest
 import torch
 from diffusers import LMSDiscreteScheduler
 
-from sdhelpers.components import Components
 from sdhelpers.exercises import full_loop
 from sdhelpers.exercises.full_loop import (
+    Parts,
     check_begin,
     check_encode,
     check_finish,
     check_predict,
     check_walk,
     choose_parts,
+    make_parts,
 )
-from sdhelpers.exercises.loop_parts import Parts, make_parts
+from sdhelpers.model.parts import Components
 from tests.conftest import PROMPT
 
 CHECKS = {

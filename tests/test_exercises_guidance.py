@@ -7,12 +7,7 @@ import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 
 from sdhelpers.exercises import guidance as exercises
-from sdhelpers.exercises.guidance import (
-    check_calm_down,
-    check_guide_twice,
-    check_mix,
-    check_remix,
-)
+from sdhelpers.exercises.guidance import check_calm_down, check_guide_twice, check_mix, check_remix
 from sdhelpers.guidance import apply_guidance
 
 CHECKERS = [check_mix, check_remix, check_guide_twice, check_calm_down]

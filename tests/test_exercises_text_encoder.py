@@ -5,15 +5,18 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from sdhelpers.components import Components
-from sdhelpers.exercises.embeddings import (
+from sdhelpers.exercises.text_encoder import (
+    check_mask,
+    check_pool,
+    check_slerp,
+    check_unchanged,
     count_common_start,
     interpolate_on_arc,
     make_word_mask,
     pool_at_end,
 )
-from sdhelpers.exercises.text_encoder import check_mask, check_pool, check_slerp, check_unchanged
-from sdhelpers.noise import make_generator
+from sdhelpers.latents import make_generator
+from sdhelpers.model.parts import Components
 from sdhelpers.text import encode_text, tokenize_prompt
 
 PROMPTS = ["a cat riding a camel", "a cat riding a horse", "", "a castle at sunset"]

@@ -4,7 +4,6 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 
-from sdhelpers.components import Components
 from sdhelpers.exercises.unet import (
     StandInUNet,
     check_count_skips,
@@ -13,7 +12,8 @@ from sdhelpers.exercises.unet import (
     check_training_loss,
     training_loss,
 )
-from sdhelpers.hooks import find_modules
+from sdhelpers.lessons.hooks import find_modules
+from sdhelpers.model.parts import Components
 
 
 def verdict(capsys: pytest.CaptureFixture, check, attempt) -> str:

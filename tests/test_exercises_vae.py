@@ -7,14 +7,8 @@ import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from sdhelpers.exercises import vae as exercises
-from sdhelpers.exercises.vae import (
-    check_paste,
-    check_preview,
-    check_sample,
-    check_unscale,
-)
-from sdhelpers.latents import LinearPreview, latents_to_rgb
-from sdhelpers.noise import make_generator
+from sdhelpers.exercises.vae import check_paste, check_preview, check_sample, check_unscale
+from sdhelpers.latents import LinearPreview, latents_to_rgb, make_generator
 
 CHECKERS = [check_unscale, check_sample, check_preview, check_paste]
 

@@ -15,17 +15,23 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from sdhelpers import show, trajectory, widgets
-from sdhelpers.animation import make_trajectory_gif, save_trajectory_gif
-from sdhelpers.charts import figure_to_image
-from sdhelpers.components import Components
-from sdhelpers.explorer import TrajectoryExplorer
 from sdhelpers.images import tensor_to_images
 from sdhelpers.latents import LinearPreview, decode_latents, fit_linear_preview, latents_to_rgb
-from sdhelpers.step import Step
-from sdhelpers.stored_run import measure_run, pick_picture, unit_latents
-from sdhelpers.trajectory import Frame, draw_run_curves, make_frames
-from sdhelpers.widgets import trajectory_explorer
+from sdhelpers.model.parts import Components
+from sdhelpers.show import pictures as show
+from sdhelpers.show.charts import figure_to_image
+from sdhelpers.steps import Step, measure_run, pick_picture, unit_latents
+from sdhelpers.widgets import frames as trajectory
+from sdhelpers.widgets import picture as widgets
+from sdhelpers.widgets.explorer import TrajectoryExplorer
+from sdhelpers.widgets.frames import (
+    Frame,
+    draw_run_curves,
+    make_frames,
+    make_trajectory_gif,
+    save_trajectory_gif,
+)
+from sdhelpers.widgets.picture import trajectory_explorer
 from tests.old_widgets import needs_pictures_beside_widgets
 from tests.runs import count_calls, make_run
 
@@ -287,7 +293,7 @@ def test_a_failed_save_keeps_the_old_file(frames, tmp_path, monkeypatch) -> None
     def fail(source: object, target: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("sdhelpers.animation.os.replace", fail)
+    monkeypatch.setattr("sdhelpers.widgets.frames.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         save_trajectory_gif(path, frames)
     assert path.read_bytes() == b"old"
@@ -320,9 +326,9 @@ def test_the_twin_shows_the_same_pictures(components, steps, frames, preview) ->
 def test_the_large_controls_are_fetched_when_asked_for() -> None:
     program = (
         "import sys; from sdhelpers import widgets; "
-        "assert not {'sdhelpers.explorer', 'sdhelpers.sampling'} & set(sys.modules); "
-        "assert widgets.trajectory_explorer.__module__ == 'sdhelpers.explorer'; "
-        "assert 'sdhelpers.comparison' not in sys.modules"
+        "assert not {'sdhelpers.widgets.explorer', 'sdhelpers.sampling'} & set(sys.modules); "
+        "assert widgets.trajectory_explorer.__module__ == 'sdhelpers.widgets.explorer'; "
+        "assert 'sdhelpers.widgets.comparison' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
     assert {"compare", "guidance_mixer", "trajectory_explorer"} <= set(dir(widgets))

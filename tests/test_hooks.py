@@ -5,8 +5,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
-from sdhelpers.components import Components
-from sdhelpers.hooks import ShapeRow, find_modules, record_shapes, silence, silence_skips
+from sdhelpers.lessons.hooks import ShapeRow, find_modules, record_shapes, silence, silence_skips
+from sdhelpers.model.parts import Components
 
 
 def num_hooks(network: nn.Module) -> int:

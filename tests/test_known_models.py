@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from sdhelpers import TINY_SD, pick_model
-from sdhelpers.architecture import SD_V1_CONFIGS, count_parameters, make_networks
-from sdhelpers.known_models import BK_SDM_TINY, KNOWN_MODELS, SD_V1_4, SD_V1_5
+from sdhelpers.lessons.architecture import SD_V1_CONFIGS, count_parameters, make_networks
+from sdhelpers.model.known import BK_SDM_TINY, KNOWN_MODELS, SD_V1_4, SD_V1_5
 
 FOLDERS = {str(TINY_SD): TINY_SD, SD_V1_4: SD_V1_CONFIGS, SD_V1_5: SD_V1_CONFIGS}
 

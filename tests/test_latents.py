@@ -15,9 +15,9 @@ from sdhelpers.latents import (
     initial_latents,
     latents_to_rgb,
     make_generator,
+    picture_size,
     vae_scale_factor,
 )
-from sdhelpers.noise import picture_size
 from tests.conftest import PROMPT
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from sdhelpers import TINY_SD, generate, load_components
-from sdhelpers.components import Components
-from sdhelpers.device import execution_device
-from sdhelpers.memory import explained_memory_errors, offload_to_cpu
+from sdhelpers.model.device import execution_device
+from sdhelpers.model.memory import explained_memory_errors, offload_to_cpu
+from sdhelpers.model.parts import Components
 from sdhelpers.validation import check_place
 
 OPTIONS = {"num_inference_steps": 2, "show_progress": False}
@@ -154,7 +154,7 @@ def test_a_gpu_that_is_full_already_is_not_said_to_lack_the_precision(
     def fail(*args: object, **kwargs: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr("sdhelpers.device.torch.ones", fail)
+    monkeypatch.setattr("sdhelpers.model.device.torch.ones", fail)
     with pytest.raises(torch.OutOfMemoryError) as caught:
         load_components(device="cpu")
     assert "What helps, in this order" in caught.value.__notes__[0]

@@ -7,11 +7,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from sdhelpers import TINY_SD, load_components
-from sdhelpers.components import Components
-from sdhelpers.known_models import SD_V1_4, SD_V1_5
 from sdhelpers.latents import initial_latents, make_generator
-from sdhelpers.memory_budget import memory_budget
-from sdhelpers.price import describe_price, measure_unet_call
+from sdhelpers.lessons.cost import describe_price, measure_unet_call, memory_budget
+from sdhelpers.model.known import SD_V1_4, SD_V1_5
+from sdhelpers.model.parts import Components
 from tests.v1_shaped import make_v1_shaped
 
 

@@ -11,17 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-from sdhelpers import mixer as mixer_module
-from sdhelpers import show
-from sdhelpers.components import Components
 from sdhelpers.guidance import apply_guidance
 from sdhelpers.images import tensor_to_images
 from sdhelpers.latents import LinearPreview, decode_latents, fit_linear_preview, latents_to_rgb
-from sdhelpers.mixer import GuidanceMixer
-from sdhelpers.step import Step
-from sdhelpers.stored_run import remix_step
-from sdhelpers.trajectory import enlarge
-from sdhelpers.widgets import guidance_mixer
+from sdhelpers.model.parts import Components
+from sdhelpers.show import pictures as show
+from sdhelpers.steps import Step, remix_step
+from sdhelpers.widgets import mixer as mixer_module
+from sdhelpers.widgets.frames import enlarge
+from sdhelpers.widgets.mixer import GuidanceMixer
+from sdhelpers.widgets.picture import guidance_mixer
 from tests.old_widgets import needs_pictures_beside_widgets
 from tests.runs import count_calls, make_run
 

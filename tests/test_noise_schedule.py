@@ -4,14 +4,14 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, LMSDiscreteScheduler
 
-from sdhelpers.noise import make_generator
-from sdhelpers.noise_schedule import (
+from sdhelpers.latents import make_generator
+from sdhelpers.schedule import (
     add_noise,
     alphas_cumprod_to_sigmas,
     betas_to_alphas_cumprod,
+    interpolate_sigmas,
     make_betas,
     plan_timesteps,
-    sigmas_of_plan,
     sigmas_to_alphas_cumprod,
 )
 
@@ -88,7 +88,7 @@ def test_plans_equal_the_librarys(num_inference_steps) -> None:
         oracle.set_timesteps(num_inference_steps)
         actual = plan_timesteps(num_inference_steps, spacing=spacing)
         assert actual.tolist() == pytest.approx(oracle.timesteps.tolist(), abs=1e-3)
-    sigmas = sigmas_of_plan(
+    sigmas = interpolate_sigmas(
         plan_timesteps(num_inference_steps, spacing="linspace"),
         alphas_cumprod_to_sigmas(betas_to_alphas_cumprod(make_betas())),
     )

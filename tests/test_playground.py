@@ -25,22 +25,17 @@ from PIL import Image
 
 import sdhelpers.widgets
 from sdhelpers import generate
-from sdhelpers.components import Components
 from sdhelpers.guidance import join_embeddings
 from sdhelpers.images import tensor_to_image
-from sdhelpers.latents import (
-    fit_linear_preview,
-    initial_latents,
-    latents_to_rgb,
-    make_generator,
-)
-from sdhelpers.painter import NUM_PREVIEW_IMAGES
-from sdhelpers.playground import Playground, playground
-from sdhelpers.playground_state import encode_painting, read_settings
-from sdhelpers.png import encode_png
+from sdhelpers.latents import fit_linear_preview, initial_latents, latents_to_rgb, make_generator
+from sdhelpers.model.parts import Components
+from sdhelpers.playground.page import Playground, playground
+from sdhelpers.playground.painter import NUM_PREVIEW_IMAGES
+from sdhelpers.playground.settings import encode_painting, read_settings
 from sdhelpers.sampling import denoise
 from sdhelpers.schedule import make_scheduler
 from sdhelpers.text import PromptTooLongWarning, encode_prompt
+from sdhelpers.widgets.panes import encode_png
 from tests.conftest import PROMPT
 from tests.fake_model import PATIENCE, FakeUNet, with_fake_unet
 from tests.old_widgets import IS_OLD, needs_pictures_beside_widgets
@@ -397,7 +392,7 @@ def test_each_prompt_is_encoded_once(fake: Components, make: Callable) -> None:
 def test_the_remembered_embeddings_have_a_bound(
     make: Callable, fake: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sdhelpers.painter._MOST_EMBEDDINGS", 3)
+    monkeypatch.setattr("sdhelpers.playground.painter._MOST_EMBEDDINGS", 3)
     play = make(num_inference_steps=1)
     for number in range(6):
         play.controls["prompt"].value = f"a car {number}"
@@ -423,7 +418,7 @@ def test_words_that_the_model_never_saw_are_named(
     play.controls["negative_prompt"].value = ""
     play.controls["prompt"].value = PROMPT
     assert play.words.value == ""
-    monkeypatch.setattr("sdhelpers.painter.unknown_words", lambda *args: ["a", "b", "c"])
+    monkeypatch.setattr("sdhelpers.playground.painter.unknown_words", lambda *args: ["a", "b", "c"])
     play.controls["prompt"].value = "a b c"
     assert "&quot;a&quot;, &quot;b&quot; and &quot;c&quot;. Such" in play.words.value
 
@@ -629,7 +624,7 @@ def test_what_is_dear_waits_for_the_button(
     fake: Components, make: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play = make()
-    monkeypatch.setattr("sdhelpers.playground._MOST_UNASKED", 0.0)
+    monkeypatch.setattr("sdhelpers.playground.page._MOST_UNASKED", 0.0)
     calls = fake.unet.num_calls
     play.controls["num_inference_steps"].value = 5
     assert play.wait(PATIENCE)
@@ -724,8 +719,8 @@ def test_two_hundred_random_moves_leave_nothing_behind(fake: Components, make: C
 def test_nothing_is_loaded_until_it_is_asked_for() -> None:
     code = (
         "import sys, sdhelpers.widgets\n"
-        "assert 'sdhelpers.widgets' in sys.modules\n"
-        "assert not {'torch', 'diffusers', 'sdhelpers.playground'} & set(sys.modules)\n"
+        "assert 'sdhelpers.widgets.picture' in sys.modules\n"
+        "assert not {'torch', 'diffusers', 'sdhelpers.playground.page'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert sdhelpers.widgets.playground is playground

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from sdhelpers.playground_state import (
+from sdhelpers.playground.settings import (
     Settings,
     encode_painting,
     make_settings,
     read_settings,
     write_new_file,
 )
-from sdhelpers.png import encode_png
+from sdhelpers.widgets.panes import encode_png
 
 SETTINGS = Settings(
     prompt='a "photograph" of <b>an astronaut</b>,\nnäher: 宇宙飛行士 🚀 \x00',

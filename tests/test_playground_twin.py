@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from sdhelpers import generate
-from sdhelpers.components import Components
-from sdhelpers.grid import pick_evenly
-from sdhelpers.painter import Painter
-from sdhelpers.playground import playground
-from sdhelpers.playground_state import fit_settings
-from sdhelpers.show import show_playground
+from sdhelpers.model.parts import Components
+from sdhelpers.playground.page import playground
+from sdhelpers.playground.painter import Painter
+from sdhelpers.playground.settings import fit_settings
+from sdhelpers.playground.twin import show_playground
+from sdhelpers.show.pictures import pick_evenly
 from tests.conftest import PROMPT
 from tests.fake_model import with_fake_unet
 from tests.runs import count_calls

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sdhelpers.runner import Runner
+from sdhelpers.widgets.threads import Runner
 
 PATIENCE = 20.0  # seconds: the most that a test waits for what should take none
 

@@ -10,12 +10,12 @@ from diffusers import DDPMScheduler, EulerAncestralDiscreteScheduler, StableDiff
 from PIL import Image
 
 from sdhelpers import denoise, generate
-from sdhelpers.components import Components
 from sdhelpers.guidance import apply_guidance, join_embeddings
 from sdhelpers.images import tensor_to_images
 from sdhelpers.latents import decode_latents, initial_latents, make_generator, vae_scale_factor
+from sdhelpers.model.parts import Components
 from sdhelpers.schedule import SCHEDULERS, make_scheduler
-from sdhelpers.step import Step
+from sdhelpers.steps import Step
 from sdhelpers.text import encode_prompt
 from tests.conftest import PROMPT
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sdhelpers.loop_map import ROOMS, draw_map
-from sdhelpers.show import show_film_strip, show_images, show_latents, show_map, show_shapes
+from sdhelpers.show.loop_map import ROOMS, draw_map, show_map
+from sdhelpers.show.pictures import show_film_strip, show_images, show_latents, show_shapes
 
 pytestmark = pytest.mark.usefixtures("no_window")
 

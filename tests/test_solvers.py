@@ -12,22 +12,25 @@ from diffusers import (
     SchedulerMixin,
 )
 
-from sdhelpers import solvers
-from sdhelpers.noise import initial_latents, make_generator
-from sdhelpers.noise_schedule import (
-    alphas_cumprod_to_sigmas,
-    betas_to_alphas_cumprod,
-    make_betas,
-    plan_timesteps,
-    sigmas_of_plan,
-)
-from sdhelpers.solver_runs import run_ddim, run_euler, run_k_lms, run_pndm
-from sdhelpers.solvers import (
+from sdhelpers.latents import initial_latents, make_generator
+from sdhelpers.lessons import solvers
+from sdhelpers.lessons.solvers import (
     MULTISTEP_WEIGHTS,
     lms_weights,
     mix_predictions,
+    run_ddim,
+    run_euler,
+    run_k_lms,
+    run_pndm,
     step_ddim,
     step_euler,
+)
+from sdhelpers.schedule import (
+    alphas_cumprod_to_sigmas,
+    betas_to_alphas_cumprod,
+    interpolate_sigmas,
+    make_betas,
+    plan_timesteps,
 )
 
 STABLE_DIFFUSION = {
@@ -87,7 +90,7 @@ def run_ours(
     if name in ("DDIM", "PNDM"):
         run = {"DDIM": run_ddim, "PNDM": run_pndm}[name]
         return run(predict_noise, noise, timesteps, ALPHAS_CUMPROD)
-    sigmas = sigmas_of_plan(timesteps, alphas_cumprod_to_sigmas(ALPHAS_CUMPROD))
+    sigmas = interpolate_sigmas(timesteps, alphas_cumprod_to_sigmas(ALPHAS_CUMPROD))
     start = sigmas[0] if spacing == "linspace" else (sigmas[0] ** 2 + 1).sqrt()
     run = run_k_lms if name.startswith("K-LMS") else run_euler
     return run(predict_noise, noise * start, timesteps, sigmas)
@@ -151,7 +154,7 @@ def test_swapped_lms_weights_are_noticed(monkeypatch, num_inference_steps) -> No
 def test_fewer_remembered_predictions_are_noticed(num_inference_steps) -> None:
     """Order 1 is Euler, exactly; order 3 is no longer diffusers' K-LMS."""
     timesteps = plan_timesteps(num_inference_steps, spacing="linspace")
-    sigmas = sigmas_of_plan(timesteps, alphas_cumprod_to_sigmas(ALPHAS_CUMPROD))
+    sigmas = interpolate_sigmas(timesteps, alphas_cumprod_to_sigmas(ALPHAS_CUMPROD))
     start = draw_noise() * sigmas[0]
     walk = (predict_smoothly, start, timesteps, sigmas)
     *_, first_order = run_k_lms(*walk, order=1)
@@ -224,7 +227,7 @@ def test_runs_leave_their_arguments_unchanged_and_may_be_repeated(run) -> None:
     timesteps = plan_timesteps(5)
     levels = ALPHAS_CUMPROD
     if run in (run_euler, run_k_lms):
-        levels = sigmas_of_plan(timesteps, alphas_cumprod_to_sigmas(ALPHAS_CUMPROD))
+        levels = interpolate_sigmas(timesteps, alphas_cumprod_to_sigmas(ALPHAS_CUMPROD))
     noise = draw_noise()
     *_, first = run(predict_smoothly, noise, timesteps, levels)
     torch.testing.assert_close(noise, draw_noise(), atol=0, rtol=0)

@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file
 
-from sdhelpers.components import load_components
+from sdhelpers.model.loading import load_components
 from sdhelpers.text import tokenize_prompt
 from tests.synthetic_sprites import synthetic_sprites
 from training.answers import Answers, ask_judge

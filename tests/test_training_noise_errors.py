@@ -7,7 +7,7 @@ from diffusers import DDPMScheduler
 from transformers import CLIPTokenizer
 
 from sdhelpers import TINY_SD
-from sdhelpers.components import load_components
+from sdhelpers.model.loading import load_components
 from tests.synthetic_sprites import synthetic_sprites
 from training import noise_errors
 from training.noise_errors import BATCH_SIZE, FIRST_SEED, TIMESTEPS, measure_noise_errors

@@ -14,7 +14,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.training_utils import compute_snr
 
-from sdhelpers.noise_schedule import add_noise, betas_to_alphas_cumprod, make_betas
+from sdhelpers.schedule import add_noise, betas_to_alphas_cumprod, make_betas
 from training import run as run_module
 from training.autoencoder import Autoencoder, make_vae
 from training.checkpoints import load_checkpoint, save_checkpoint, write_atomically

@@ -7,8 +7,8 @@ import ipywidgets
 import pytest
 from PIL import Image
 
-from sdhelpers.png import encode_png
-from sdhelpers.widgets import LivePicture, live_picture, slider
+from sdhelpers.widgets.panes import encode_png
+from sdhelpers.widgets.picture import LivePicture, live_picture, slider
 from tests.old_widgets import needs_pictures_beside_widgets
 
 
@@ -43,7 +43,7 @@ def test_each_combination_is_drawn_once() -> None:
 
 
 def test_what_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdhelpers.widgets._MOST_REMEMBERED", 3)
+    monkeypatch.setattr("sdhelpers.widgets.picture._MOST_REMEMBERED", 3)
     control = live_picture(gray, level=list(range(10)))
     for level in range(10):
         control.controls["level"].value = level

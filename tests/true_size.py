@@ -14,11 +14,11 @@ from diffusers import PNDMScheduler
 from transformers import CLIPTokenizer
 
 from sdhelpers import TINY_SD, denoise, load_components
-from sdhelpers.architecture import SD_V1_CONFIGS, make_networks
-from sdhelpers.components import Components
 from sdhelpers.guidance import join_embeddings
 from sdhelpers.latents import decode_latents, initial_latents, make_generator
-from sdhelpers.price import describe_price, measure_unet_call
+from sdhelpers.lessons.architecture import SD_V1_CONFIGS, make_networks
+from sdhelpers.lessons.cost import describe_price, measure_unet_call
+from sdhelpers.model.parts import Components
 from sdhelpers.text import encode_prompt
 from tests.conftest import PROMPT, make_pipeline
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from sdhelpers.architecture import SD_V1_CONFIGS, make_networks
-from sdhelpers.model_folder import TINY_SD
+from sdhelpers.lessons.architecture import SD_V1_CONFIGS, make_networks
+from sdhelpers.model.folder import TINY_SD
 from training.export import name_as_clip_did
 
 WEIGHTS = {

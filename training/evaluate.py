@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from sdhelpers.components import Components, load_components
+from sdhelpers.model.loading import load_components
+from sdhelpers.model.parts import Components
 from training.answers import ask_judge
 from training.checkpoints import write_atomically
 from training.evaluation import (

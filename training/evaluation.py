@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from sdhelpers.components import Components
+from sdhelpers.model.parts import Components
 from training.answers import Answers, ask_judge
 from training.autoencoder import encode_decode
 from training.data import bytes_to_pixel_values, render_batches

@@ -14,8 +14,8 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
 
-from sdhelpers.device import pick_device
-from sdhelpers.noise_schedule import add_noise, betas_to_alphas_cumprod, make_betas
+from sdhelpers.model.device import pick_device
+from sdhelpers.schedule import add_noise, betas_to_alphas_cumprod, make_betas
 from sdhelpers.text import tokenize_prompt
 from training.data import bytes_to_pixel_values, render_batches
 from training.loop import make_step_generator

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sdhelpers.components import Components
+from sdhelpers.model.parts import Components
 from sdhelpers.sampling import generate
 from training.autoencoder import encode_decode
 from training.facts import OBJECT_COLOURS, Facts, draw_background

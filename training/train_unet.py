@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel
 
-from sdhelpers.noise_schedule import betas_to_alphas_cumprod, make_betas
+from sdhelpers.schedule import betas_to_alphas_cumprod, make_betas
 from sdhelpers.text import tokenize_prompt
 from training.cache_latents import load_latents
 from training.joint import TextToNoise

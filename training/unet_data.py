@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sdhelpers.noise_schedule import add_noise
+from sdhelpers.schedule import add_noise
 from training.noise import draw_timesteps
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import torch
 
 from sdhelpers.check import Function, Mistake, judge
 from sdhelpers.guidance import apply_guidance
-from sdhelpers.noise import make_generator
+from sdhelpers.latents import make_generator
 
 LOW_SCALE, HIGH_SCALE = 2, 10  # the two known points of `check_remix`
 

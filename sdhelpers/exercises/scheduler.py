@@ -6,9 +6,9 @@ from collections.abc import Callable
 import torch
 
 from sdhelpers.check import Function, Mistake, judge
-from sdhelpers.noise import make_generator
-from sdhelpers.noise_schedule import sigmas_to_alphas_cumprod
-from sdhelpers.solvers import lms_weights
+from sdhelpers.latents import make_generator
+from sdhelpers.lessons.solvers import lms_weights
+from sdhelpers.schedule import sigmas_to_alphas_cumprod
 
 Slope = Callable[[torch.Tensor, float], torch.Tensor]
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import torch
 
 from sdhelpers.check import Function, Mistake, judge
-from sdhelpers.noise import make_generator
+from sdhelpers.latents import make_generator
 
 # (levels, ResNet blocks per level on the way down): this course's model, v1-4, and a larger one.
 _UNETS = [(3, 1), (4, 2), (5, 3)]

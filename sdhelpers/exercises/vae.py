@@ -6,7 +6,7 @@ Notation: s scaling_factor, m shift_factor, v log variance, w weight, b bias.
 import torch
 
 from sdhelpers.check import Function, Mistake, judge
-from sdhelpers.noise import make_generator
+from sdhelpers.latents import make_generator
 
 
 def check_unscale(attempt: Function) -> None:

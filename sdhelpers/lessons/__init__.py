@@ -1,0 +1,1 @@
+"""What one notebook alone needs: written there by hand first, kept here."""

@@ -1,0 +1,1 @@
+"""The playground: sliders, previews, a history, and settings kept in its pictures."""

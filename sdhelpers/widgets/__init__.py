@@ -1,0 +1,37 @@
+"""Live controls for the notebooks, and their static twins; works with ipywidgets 7.7 and 8.
+
+Each name is fetched from its module when it is first used, so that a slider does not wait for the
+networks' libraries. Callbacks set the values of widgets and print nothing: a control can be tested
+without a browser, and a page that runs no widgets still shows the picture it was stored with.
+"""
+
+from importlib import import_module
+
+# The playground is a house of its own, built on these controls; readers find it here all the same.
+_HOMES = {
+    "compare": "sdhelpers.widgets.comparison",
+    "guidance_mixer": "sdhelpers.widgets.mixer",
+    "live_picture": "sdhelpers.widgets.picture",
+    "playground": "sdhelpers.playground.page",
+    "read_settings": "sdhelpers.playground.settings",
+    "show_comparison": "sdhelpers.widgets.comparison",
+    "show_guidance_mix": "sdhelpers.widgets.mixer",
+    "show_playground": "sdhelpers.playground.twin",
+    "show_trajectory": "sdhelpers.widgets.explorer",
+    "slider": "sdhelpers.widgets.picture",
+    "trajectory_explorer": "sdhelpers.widgets.explorer",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """Fetch a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sdhelpers.widgets' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, for tab completion."""
+    return list(__all__)
