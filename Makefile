@@ -35,10 +35,10 @@ test-browser: $(VENV)/.installed-browser
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m browser -rs tests/browser
 
 execute: $(VENV)/.installed-test
-	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.execute_notebooks
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tools.execute_notebooks
 
 pictures: $(VENV)/.installed-test
-	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.make_pictures
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tools.make_pictures
 
 train: $(VENV)/.installed
 	HF_HUB_OFFLINE=1 $(BIN)/python -m training.smoke

@@ -10,13 +10,16 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["SDHELPERS_DEVICE"] = "cpu"
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 os.environ["PYTHONWARNINGS"] = ",".join(
-    "error:::" + ".".join(path.relative_to(Path(__file__).parent).with_suffix("").parts)
+    "error:::"
+    + ".".join(path.relative_to(Path(__file__).parent).with_suffix("").parts).removesuffix(
+        ".__init__"
+    )  # the name of a package's own module
     for path in Path(__file__).parent.glob("sdhelpers/**/*.py")
 )
 
 import pytest
 
-from tests.nbval_tolerance import compare_with_tolerance
+from tests.notebooks.nbval_tolerance import compare_with_tolerance
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,5 +28,5 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
     if hasattr(collector, "skip_compare"):
-        # What is stored leaves out both: see tests/execute_notebooks.py.
+        # What is stored leaves out both: see tools/execute_notebooks.py.
         collector.skip_compare += ("stderr", "application/vnd.jupyter.widget-view+json")

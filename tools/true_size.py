@@ -1,8 +1,8 @@
 """Stable Diffusion v1-4's true architecture with random weights: what its downloads would cost.
 
-`python -m tests.true_size ours` or `pipeline` paints two steps at 512 x 512 on the CPU in float32,
-prints the process's peak memory, and writes latents: `tests/test_true_size.py` compares them.
-`python -m tests.true_size price` times one UNet call, for notebook 09.
+`python -m tools.true_size ours` or `pipeline` paints two steps at 512 x 512 on the CPU in float32,
+prints the process's peak memory, and writes latents: `tests/lessons/test_true_size.py` compares them.
+`python -m tools.true_size price` times one UNet call, for notebook 09.
 """
 
 import argparse

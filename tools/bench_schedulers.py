@@ -1,4 +1,4 @@
-"""How far few steps end from as many as fit: `python -m tests.bench_schedulers`.
+"""How far few steps end from as many as fit: `python -m tools.bench_schedulers`.
 
 For each scheduler, the distance of its final latents from those of its longest plan (999 of 1000
 steps, 998 for DPM-Solver++): the root of the mean squared difference. It prints the table and
@@ -17,7 +17,7 @@ from sdhelpers.model.parts import Components
 from sdhelpers.schedule import SCHEDULERS, make_scheduler
 from sdhelpers.show.pictures import show_images
 from sdhelpers.text import encode_prompt
-from tests.make_pictures import save
+from tools.make_pictures import save
 
 PROMPT = "a castle at sunset"
 SEED = 0

@@ -1,4 +1,4 @@
-"""Slow, and only where asked for: `python -m pytest -m slow tests/test_true_size.py`."""
+"""Slow, and only where asked for: `python -m pytest -m slow tests/lessons/test_true_size.py`."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ def test_two_steps_of_the_true_architecture(tmp_path: Path) -> None:
     for way in ("ours", "pipeline"):
         out = tmp_path / f"{way}.pt"
         done = subprocess.run(
-            [sys.executable, "-m", "tests.true_size", way, str(out)],
+            [sys.executable, "-m", "tools.true_size", way, str(out)],
             capture_output=True,
             text=True,
             check=True,

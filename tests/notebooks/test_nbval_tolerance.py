@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.nbval_tolerance import TolerantText, is_nearly_equal
+from tests.notebooks.nbval_tolerance import TolerantText, is_nearly_equal
 
 pytest_plugins = ["pytester"]
 
@@ -61,7 +61,7 @@ def write_notebook(path, printed: str, stored: str) -> None:
 
 def test_nbval_itself_fails_on_a_wrong_number(pytester: pytest.Pytester) -> None:
     """The project's own conftest.py installs the hook in a real nbval run, in a fresh process."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     shutil.copy(root / "conftest.py", pytester.path)
     (pytester.path / "tests").mkdir()
     shutil.copy(root / "tests" / "nbval_tolerance.py", pytester.path / "tests")

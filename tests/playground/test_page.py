@@ -38,7 +38,7 @@ from sdhelpers.text import PromptTooLongWarning, encode_prompt
 from sdhelpers.widgets.panes import encode_png
 from tests.conftest import PROMPT
 from tests.fake_model import PATIENCE, FakeUNet, with_fake_unet
-from tests.old_widgets import IS_OLD, needs_pictures_beside_widgets
+from tests.widgets.old_widgets import IS_OLD, needs_pictures_beside_widgets
 
 NASTY = "<img src=x onerror=alert(1)>"
 MOST_GROWTH = 1e6  # bytes in 200 moves

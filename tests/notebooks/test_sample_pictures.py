@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.make_sample_pictures import (
+from tools.make_sample_pictures import (
     SAMPLES,
     SCENES,
     STRIPE_WIDTHS,

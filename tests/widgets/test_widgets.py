@@ -9,7 +9,7 @@ from PIL import Image
 
 from sdhelpers.widgets.panes import encode_png
 from sdhelpers.widgets.picture import LivePicture, live_picture, slider
-from tests.old_widgets import needs_pictures_beside_widgets
+from tests.widgets.old_widgets import needs_pictures_beside_widgets
 
 
 def gray(level: float, prompt: str = "") -> tuple[Image.Image, str]:

@@ -1,4 +1,4 @@
-"""Check an NVIDIA GPU: `python -m tests.gpu_check`. No download, random weights of the true size.
+"""Check an NVIDIA GPU: `python -m tools.gpu_check`. No download, random weights of the true size.
 
 Our loop and the library's pipeline paint the same in turns. Printed, and asserted: the ratio of
 their times, of their peak memories, the largest difference of their latents, that a seed means the
@@ -17,7 +17,7 @@ import torch
 from sdhelpers import generate
 from sdhelpers.latents import initial_latents, make_generator
 from sdhelpers.model.parts import Components
-from tests.true_size import make_true_size, paint, paint_with_pipeline
+from tools.true_size import make_true_size, paint, paint_with_pipeline
 
 LARGEST_TIME_RATIO = 1.02  # 1.00, and the noise of a measurement
 LARGEST_MEMORY_RATIO = 1.00

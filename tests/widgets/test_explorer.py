@@ -32,8 +32,8 @@ from sdhelpers.widgets.frames import (
     save_trajectory_gif,
 )
 from sdhelpers.widgets.picture import trajectory_explorer
-from tests.old_widgets import needs_pictures_beside_widgets
 from tests.runs import count_calls, make_run
+from tests.widgets.old_widgets import needs_pictures_beside_widgets
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Time what the live controls do: `python -m tests.bench_widgets`.
+"""Time what the live controls do: `python -m tools.bench_widgets`.
 
 Everything is also given in multiples of one UNet call (of a doubled batch, as guidance needs it),
 timed in the same minute: on a busy machine the multiples mean more than the milliseconds.

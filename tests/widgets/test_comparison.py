@@ -16,7 +16,7 @@ from sdhelpers.widgets import comparison
 from sdhelpers.widgets.picture import compare
 from sdhelpers.widgets.settings_grid import AXES, make_settings_grid, paint_cell
 from tests.conftest import PROMPT
-from tests.old_widgets import IS_OLD
+from tests.widgets.old_widgets import IS_OLD
 
 QUICK = {"num_inference_steps": 2, "height": 64, "width": 64}
 XSS = "<img src=x onerror=alert(1)>"

@@ -7,10 +7,10 @@ import pytest
 from nbclient import NotebookClient
 
 from sdhelpers import SD_V1_4
-from tests.local_hub import serve_hub
+from tests.model.local_hub import serve_hub
 from tests.v1_shaped import make_v1_shaped
 
-PATHS = {path.stem: path for path in (Path(__file__).parents[1] / "notebooks").glob("*.ipynb")}
+PATHS = {path.stem: path for path in (Path(__file__).parents[2] / "notebooks").glob("*.ipynb")}
 # Latents of v1 are 64 wide. A third of that keeps the time down; no notebook may know either.
 SAMPLE_SIZE = 24
 CELL_TIMEOUT = 120  # seconds

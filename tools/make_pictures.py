@@ -20,7 +20,7 @@ from sdhelpers.steps import Step
 from sdhelpers.text import encode_prompt
 from sdhelpers.widgets.frames import make_frames, save_trajectory_gif
 from tests.conftest import PROMPT
-from tests.palette import reduce_colours
+from tools.palette import reduce_colours
 
 PICTURES = Path(__file__).parents[1] / "notebooks" / "pictures"
 DOTS_PER_INCH = 110

@@ -21,8 +21,8 @@ from sdhelpers.widgets import mixer as mixer_module
 from sdhelpers.widgets.frames import enlarge
 from sdhelpers.widgets.mixer import GuidanceMixer
 from sdhelpers.widgets.picture import guidance_mixer
-from tests.old_widgets import needs_pictures_beside_widgets
 from tests.runs import count_calls, make_run
+from tests.widgets.old_widgets import needs_pictures_beside_widgets
 
 SCALES = [0.0, 1.0, 2.3, 7.5, 20.0]
 

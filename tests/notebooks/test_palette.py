@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from tests.palette import reduce_colours
+from tools.palette import reduce_colours
 
 SIDE = 128
 

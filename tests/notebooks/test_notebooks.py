@@ -13,9 +13,9 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-from tests.nbval_tolerance import is_nearly_equal
+from tests.notebooks.nbval_tolerance import is_nearly_equal
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 LARGEST_FILE = 700_000  # bytes
 LONGEST_CELL = 25  # lines
 # In code: what a reader would copy and be sorry for. In stored text: what belongs to one machine.

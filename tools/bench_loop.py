@@ -1,4 +1,4 @@
-"""Compare our loop's time and memory with the pipeline's: `python -m tests.bench_loop`.
+"""Compare our loop's time and memory with the pipeline's: `python -m tools.bench_loop`.
 
 Both paint the same picture with the same parts, in turns, in one run. Noise on a busy machine hits
 both alike, so the ratio of the medians means more than the seconds.

@@ -1,4 +1,4 @@
-"""Draw the sample pictures of the notebooks: `python -m tests.make_sample_pictures`.
+"""Draw the sample pictures of the notebooks: `python -m tools.make_sample_pictures`.
 
 Six are scenes of the training's grammar, from seeds that training never draws; two are drawn here,
 for what scenes lack: letters and fine stripes. Seeds, words and widths are fixed.
@@ -31,10 +31,9 @@ STRIPE_WIDTHS = [16, 8, 4, 2]  # pixels: upper left, upper right, lower left, lo
 
 
 def draw_scene(name: str) -> Image.Image:
-    """Draw the scene of a name; its seed is its place in the list, counted from the first
-    that is for evaluation only.
+    """Draw the scene of a name.
 
-    The scenes' grammar mirrored half of its things when these were drawn. The notebooks' figures
+    Its seed is its place in the list, counted from the first that is for evaluation only. The scenes' grammar mirrored half of its things when these were drawn. The notebooks' figures
     belong to these pictures, so they stay.
     """
     source = Random(FIRST_EVALUATION_SEED + list(SCENES).index(name))

@@ -19,7 +19,7 @@ from sdhelpers import generate, load_components
 from sdhelpers.model.folder import find_model_problems
 from sdhelpers.model.hub import fetch_model
 from sdhelpers.model.hub_errors import ModelError, explain
-from tests.local_hub import COMMIT, LocalHub, serve_hub
+from tests.model.local_hub import COMMIT, LocalHub, serve_hub
 from tests.v1_shaped import make_v1_shaped
 
 MODEL = "CompVis/stable-diffusion-v1-4"
@@ -304,7 +304,7 @@ def test_a_disk_that_fills_up_on_the_way(hub: LocalHub, tmp_path: Path) -> None:
     """
     environment = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
     environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
-    environment |= {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment |= {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         [sys.executable, "-c", _LIMITED],
         env=environment,
