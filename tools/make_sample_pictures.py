@@ -33,8 +33,9 @@ STRIPE_WIDTHS = [16, 8, 4, 2]  # pixels: upper left, upper right, lower left, lo
 def draw_scene(name: str) -> Image.Image:
     """Draw the scene of a name.
 
-    Its seed is its place in the list, counted from the first that is for evaluation only. The scenes' grammar mirrored half of its things when these were drawn. The notebooks' figures
-    belong to these pictures, so they stay.
+    Its seed is its place in the list, counted from the first that is for evaluation only. The
+    grammar mirrored half of its things when these were drawn. The notebooks' figures belong to
+    these pictures, so they stay.
     """
     source = Random(FIRST_EVALUATION_SEED + list(SCENES).index(name))
     with patch.object(scenes, "MIRRORED_SHARE", 0.5):

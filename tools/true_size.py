@@ -1,7 +1,8 @@
 """Stable Diffusion v1-4's true architecture with random weights: what its downloads would cost.
 
 `python -m tools.true_size ours` or `pipeline` paints two steps at 512 x 512 on the CPU in float32,
-prints the process's peak memory, and writes latents: `tests/lessons/test_true_size.py` compares them.
+prints the process's peak memory, and writes latents, which `tests/lessons/test_true_size.py`
+compares.
 `python -m tools.true_size price` times one UNet call, for notebook 09.
 """
 

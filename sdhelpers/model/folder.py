@@ -3,15 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from sdhelpers.installation import doctor as doctor
-from sdhelpers.model.device import pick_device as pick_device
-from sdhelpers.model.device import pick_dtype as pick_dtype
-from sdhelpers.model.known import pick_model as pick_model
-
-if TYPE_CHECKING:
-    pass
 
 TINY_SD = Path(__file__).parents[1] / "tiny_sd"
 PARTS = ("tokenizer", "text_encoder", "unet", "vae", "scheduler")

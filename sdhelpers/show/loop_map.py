@@ -10,17 +10,6 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 from PIL import Image
 
-from sdhelpers.playground.twin import show_playground as show_playground
-from sdhelpers.show.charts import show_bars as show_bars
-from sdhelpers.show.charts import show_curves as show_curves
-from sdhelpers.show.charts import show_heat_map as show_heat_map
-from sdhelpers.show.pictures import show_film_strip as show_film_strip
-from sdhelpers.show.pictures import show_images as show_images
-from sdhelpers.show.tokens import show_tokens as show_tokens
-from sdhelpers.widgets.comparison import show_comparison as show_comparison
-from sdhelpers.widgets.explorer import show_trajectory as show_trajectory
-from sdhelpers.widgets.mixer import show_guidance_mix as show_guidance_mix
-
 _INK, _PAPER, _LAMP, _FAINT = "#26323d", "#f3f1ea", "#ffc64a", "#8b949c"
 _ROOM_WIDTH, _ROOM_HEIGHT = 16.0, 8.0  # in units of the map
 _MAP_SIZE = (106, 42)

@@ -10,15 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sdhelpers.images import tensor_to_images
-from sdhelpers.playground.twin import show_playground as show_playground
-from sdhelpers.show.charts import show_bars as show_bars
-from sdhelpers.show.charts import show_curves as show_curves
-from sdhelpers.show.charts import show_heat_map as show_heat_map
-from sdhelpers.show.tokens import show_tokens as show_tokens
 from sdhelpers.validation import is_count
-from sdhelpers.widgets.comparison import show_comparison as show_comparison
-from sdhelpers.widgets.explorer import show_trajectory as show_trajectory
-from sdhelpers.widgets.mixer import show_guidance_mix as show_guidance_mix
 
 Pictures = Image.Image | torch.Tensor | Sequence[Image.Image]
 TITLE_SIZE = 9  # points
