@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from sdhelpers.exercises.tokenizer import check_free_places, check_pair, check_row, check_text
-from tests.test_byte_pairs import read_functions
+from tests.notebooks.test_byte_pairs import read_functions
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.test_notebooks import NOTEBOOKS
+from tests.notebooks.test_notebooks import NOTEBOOKS
 
 # What the functions of the notebook look up, beside each other.
 _TABLES = {"model_file", "merges", "ranks", "PATTERN", "keep", "borrow", "byte_to_symbol"}
