@@ -7,14 +7,19 @@ LAB_FLAGS ?=
 
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install -c constraints.txt -e
+# Processes side by side; a file's tests stay together, and so do a notebook's cells. The notebooks
+# take longest, so they come first.
+PYTEST = HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 \
+	--dist loadscope --no-loadscope-reorder
 
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: help lab test test-browser execute pictures train doctor clean
+.PHONY: help lab test test-rest test-all test-browser execute pictures train doctor clean
 
 help:
 	@echo "make lab       open the notebooks in JupyterLab (LAB_FLAGS=--no-browser for a server only)"
-	@echo "make test      ruff, unit tests and every notebook, offline"
+	@echo "make test      ruff, unit tests and every notebook, offline, in minutes"
+	@echo "make test-all  all tests, also those that take long (alone: make test-rest)"
 	@echo "make test-browser   move the live controls in a real Chromium"
 	@echo "make execute   run every notebook and store its outputs"
 	@echo "make pictures  paint the pictures of the README and of the model card"
@@ -28,7 +33,12 @@ lab: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	$(PYTEST)
+
+test-rest: $(VENV)/.installed-test
+	$(PYTEST) -m thorough
+
+test-all: test test-rest
 
 # Without Chromium these tests are skipped, and say so. SD_SCREENSHOTS=folder keeps pictures.
 test-browser: $(VENV)/.installed-browser

@@ -9,12 +9,16 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["SDHELPERS_DEVICE"] = "cpu"
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two processes with a thread each do more than one with two: the networks are small.
+    os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["PYTHONWARNINGS"] = ",".join(
-    "error:::"
-    + ".".join(path.relative_to(Path(__file__).parent).with_suffix("").parts).removesuffix(
-        ".__init__"
-    )  # the name of a package's own module
-    for path in Path(__file__).parent.glob("sdhelpers/**/*.py")
+    # A package's own module goes by the package's name.
+    "error:::" + ".".join(path.parts).removesuffix(".__init__")
+    for path in (
+        module.relative_to(Path(__file__).parent).with_suffix("")
+        for module in Path(__file__).parent.glob("sdhelpers/**/*.py")
+    )
 )
 
 import pytest

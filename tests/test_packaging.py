@@ -100,7 +100,14 @@ def test_constraints_pin_every_requirement_within_its_bounds(pyproject: dict) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "sdhelpers/tiny_sd/README.md", "training/README.md"]
+    "name",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "sdhelpers/tiny_sd/README.md",
+        "training/README.md",
+        "training/EXPERIMENTS.md",
+    ],
 )
 def test_links_exist(name: str) -> None:
     path = ROOT / name
@@ -115,7 +122,7 @@ def test_versions_agree(pyproject: dict) -> None:
     import sdhelpers
 
     assert pyproject["project"]["version"] == sdhelpers.__version__
-    assert f"## {sdhelpers.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{sdhelpers.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_continuous_integration_runs_the_readmes_commands() -> None:

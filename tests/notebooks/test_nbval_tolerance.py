@@ -63,8 +63,9 @@ def test_nbval_itself_fails_on_a_wrong_number(pytester: pytest.Pytester) -> None
     """The project's own conftest.py installs the hook in a real nbval run, in a fresh process."""
     root = Path(__file__).parents[2]
     shutil.copy(root / "conftest.py", pytester.path)
-    (pytester.path / "tests").mkdir()
-    shutil.copy(root / "tests" / "nbval_tolerance.py", pytester.path / "tests")
+    folder = Path("tests", "notebooks")
+    (pytester.path / folder).mkdir(parents=True)
+    shutil.copy(root / folder / "nbval_tolerance.py", pytester.path / folder)
     write_notebook(pytester.path / "right.ipynb", "std 0.1999", "std 0.2000")
     write_notebook(pytester.path / "wrong.ipynb", "std 0.1999", "std 0.3000")
     result = pytester.runpytest_subprocess(

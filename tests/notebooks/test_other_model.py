@@ -26,7 +26,13 @@ def test_there_are_notebooks() -> None:
     assert len(PATHS) == 10
 
 
-@pytest.mark.parametrize("name", sorted(PATHS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.thorough] if name > "02" else [])
+        for name in sorted(PATHS)
+    ],
+)
 def test_a_notebook_runs_on_another_model(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,6 +43,7 @@ def test_a_notebook_runs_on_another_model(
     assert said.text.strip() == str(folder), "the switch did nothing"
 
 
+@pytest.mark.thorough
 def test_the_vaes_notebook_fetches_no_unet(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
