@@ -129,13 +129,21 @@ def test_continuous_integration_runs_the_readmes_commands() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "make test" in readme
     assert "make lab" in readme
-    assert re.search(r"^make test$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.M)
+    commands = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for target in ("test", "test-rest", "test-browser"):
+        assert re.search(rf"^(timeout \d+ )?make {target}$", commands, re.M)
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_bytes())
     assert set(workflow["jobs"]["make"]["strategy"]["matrix"]["os"]) == {
         "ubuntu-latest",
         "macos-latest",
     }
-    windows = [step["run"] for step in workflow["jobs"]["windows"]["steps"] if "run" in step]
+    runs = {
+        job: [step["run"] for step in steps["steps"] if "run" in step]
+        for job, steps in workflow["jobs"].items()
+    }
+    assert "make test" in runs["make"]
+    assert "make test-all" in runs["everything"]
+    windows = runs["windows"]
     assert len(windows) == 5
     for command in windows:
         assert command in readme, f"the README does not say: {command}"
