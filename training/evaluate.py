@@ -11,35 +11,32 @@ import argparse
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sdhelpers.components import Components, load_components
-from training.answers import ask_judge
-from training.checkpoints import write_atomically
-from training.evaluation import (
+from sdhelpers import TINY_SD, Components, load_components
+from training.engine.checkpoints import Kept, fingerprint, write_atomically
+from training.engine.settings import override
+from training.judging.evaluation import (
     measure_diversity,
     measure_fidelity,
     measure_judge,
     measure_point,
     measure_vae,
 )
-from training.evaluation_settings import (
+from training.judging.judge import JUDGE_FOLDER, Judge, ask_judge, load_judge
+from training.judging.painting import Sampling, render, seconds_for_one
+from training.judging.prompts import (
     EvaluationSettings,
     diversity_prompts,
     draw_prompt_set,
     join,
+    seen_captions,
 )
-from training.fidelity import seen_captions
-from training.judge import JUDGE_FOLDER, Judge, load_judge
-from training.kept import Kept, fingerprint
-from training.painting import Sampling, render, seconds_for_one
-from training.report import make_report, put_into_card
-from training.sample import SHIPPED_FOLDER
-from training.settings import override
+from training.judging.report import make_report, put_into_card
 
 RESULTS_PATH = Path(__file__).parent / "results.json"
 
@@ -155,21 +152,23 @@ def evaluate(
 
 
 def read_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line; what belongs to the `EvaluationSettings` has their fields' names."""
     default = EvaluationSettings()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=SHIPPED_FOLDER, help="model folder")
+
+    def add_setting(option: str, name: str, type_: type, text: str) -> None:
+        value = getattr(default, name)
+        parser.add_argument(option, dest=name, type=type_, default=value, help=text)
+
+    parser.add_argument("--model", type=Path, default=TINY_SD, help="model folder")
     parser.add_argument("--judge", type=Path, default=JUDGE_FOLDER, help="folder")
-    parser.add_argument("--prompts", type=int, default=default.num_prompts, help="per category")
-    parser.add_argument("--curve-prompts", type=int, default=default.num_curve_prompts)
-    parser.add_argument("--vae-scenes", type=int, default=default.num_vae_scenes)
-    parser.add_argument("--guidance", type=float, help="scale of the main figures; else the best")
-    parser.add_argument("--batch-size", type=int, default=default.batch_size)
-    parser.add_argument(
-        "--training-scenes",
-        type=int,
-        default=default.num_training_scenes,
-        help="the cache's num_scenes, if it was changed",
+    add_setting("--prompts", "num_prompts", int, "per category")
+    add_setting("--curve-prompts", "num_curve_prompts", int, "per category, at each point")
+    add_setting("--vae-scenes", "num_vae_scenes", int, "for PSNR and SSIM")
+    add_setting("--guidance", "guidance_scale", float, "of the main figures; else the best")
+    add_setting("--batch-size", "batch_size", int, "pictures at a time")
+    add_setting(
+        "--training-scenes", "num_training_scenes", int, "the cache's num_scenes, if changed"
     )
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="NAME=VALUE", help="other EvaluationSettings"
@@ -195,15 +194,9 @@ def write_results(results: dict, out: Path, card: Path | None) -> None:
 def main() -> None:
     """Evaluate as the command line says."""
     arguments = read_arguments()
-    settings = replace(
-        EvaluationSettings(),
-        num_prompts=arguments.prompts,
-        num_curve_prompts=arguments.curve_prompts,
-        num_vae_scenes=arguments.vae_scenes,
-        guidance_scale=arguments.guidance,
-        batch_size=arguments.batch_size,
-        num_training_scenes=arguments.training_scenes,
-    )
+    names = {field.name for field in fields(EvaluationSettings)}
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    settings = EvaluationSettings(**given)
     settings = override(settings, arguments.set)
     if arguments.card is not None:  # better now than in an hour
         put_into_card(arguments.card.read_text(encoding="utf-8"), "")

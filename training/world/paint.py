@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from training.nouns import RECOLOURED_PART
-from training.sprites import load_sprite
+from training.world.nouns import RECOLOURED_PART
+from training.world.sprites import load_sprite
 
 if TYPE_CHECKING:
     from random import Random

@@ -1,4 +1,4 @@
-"""What teaches the text encoder: an image tower, and the loss by which captions find pictures."""
+"""The text encoder, and what teaches it: an image tower, and captions that must find pictures."""
 
 from __future__ import annotations
 
@@ -8,12 +8,55 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from training.engine.loop import ComputeLoss, make_step_generator
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-    from transformers import CLIPTextModel
+    from typing import Any
 
-    from training.settings import TextEncoderSettings
+    from accelerate import Accelerator
+    from transformers import CLIPTokenizer
+
+    from training.engine.settings import TextEncoderSettings
+    from training.stages.latent_cache import LatentCache
+
+
+def text_encoder_architecture(settings: TextEncoderSettings) -> dict[str, Any]:
+    """Return the entries of a text encoder's config that the settings decide."""
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    return {name: getattr(settings, name) for name in names}
+
+
+def make_text_encoder(
+    settings: TextEncoderSettings, tokenizer: CLIPTokenizer, used_ids: torch.Tensor
+) -> CLIPTextModel:
+    """Return a new text encoder whose unused embedding rows are exactly zero.
+
+    A row that no caption uses gets no gradient, and weight decay leaves zero at zero, so those
+    rows stay zero and the shipped file compresses well.
+
+    Args:
+        settings: `TextEncoderSettings`.
+        tokenizer: CLIPTokenizer.
+        used_ids: (K,) int64, the ids that occur in training.
+    """
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            projection_dim=settings.projection_dim,
+            max_position_embeddings=tokenizer.model_max_length,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            **text_encoder_architecture(settings),
+        )
+    )
+    weight = text_encoder.get_input_embeddings().weight
+    with torch.no_grad():
+        weight.zero_()
+        weight[used_ids] = torch.randn(len(used_ids), settings.hidden_size) * settings.embedding_std
+    return text_encoder
 
 
 class ImageTower(nn.Module):
@@ -129,3 +172,68 @@ def contrastive_loss(
     return (
         functional.cross_entropy(logits, targets) + functional.cross_entropy(candidates.T, targets)
     ) / 2
+
+
+def shorten(input_ids: torch.Tensor, eos_token_id: int) -> torch.Tensor:
+    """Cut off columns that are padding in every row; the encoder is causal and can't see them."""
+    longest = int((input_ids == eos_token_id).int().argmax(1).max()) + 1
+    return input_ids[:, :longest]
+
+
+def make_compute_loss(
+    cache: LatentCache,
+    settings: TextEncoderSettings,
+    accelerator: Accelerator,
+    eos_token_id: int,
+) -> ComputeLoss:
+    """Return the loss function of the text encoder's training steps.
+
+    Args:
+        cache: `LatentCache`; 2.7 kB a scene at most move to the accelerator's device.
+        settings: `TextEncoderSettings`.
+        accelerator: accelerate.Accelerator.
+        eos_token_id: the id that ends every caption.
+    """
+    device = accelerator.device
+    latents = (cache.mean * cache.scaling_factor).to(device)
+    # A contrary caption holds the same tokens, so it is as long as the true one.
+    input_ids = shorten(cache.input_ids, eos_token_id).to(device)
+    contrary_ids = cache.contrary_ids[:, : input_ids.shape[1]].to(device)
+
+    def compute_loss(
+        model: nn.Module, step: int, share: float
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        generator = make_step_generator(settings.seed, step, accelerator.process_index, device)
+        order = torch.randperm(len(latents), generator=generator, device=device)
+        chosen = order[: settings.batch_size]
+        wrong_ids = contrary_ids[chosen]
+        ids = torch.cat([input_ids[chosen], wrong_ids]).long()
+        text, image, scale = model(ids, latents[chosen].float())
+        is_wrong = (wrong_ids != 0).any(1)
+        parts = (*text.float().chunk(2), image.float())
+        true, wrong, image = (gather_with_gradient(part, accelerator) for part in parts)
+        logits, wrong_logits = scale * true @ image.T, scale * wrong @ image.T
+        is_none = ~accelerator.gather(is_wrong)
+        loss = contrastive_loss(logits, wrong_logits.masked_fill(is_none[:, None], -math.inf))
+        return loss, accuracies(logits.detach(), wrong_logits.detach(), is_none)
+
+    return compute_loss
+
+
+def accuracies(
+    logits: torch.Tensor, wrong_logits: torch.Tensor, is_none: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Return how often captions find their pictures, and pictures reject contrary captions.
+
+    Args:
+        logits: (B, B), captions by pictures.
+        wrong_logits: (B, B), contrary captions by pictures.
+        is_none: (B,) bool, rows without a contrary caption.
+
+    Returns:
+        "accuracy": the share of captions whose own picture comes first. "order": the share of the
+        contrary captions that fit the picture less than the true ones; a half is chance.
+    """
+    hits = logits.argmax(1) == torch.arange(len(logits), device=logits.device)
+    rejected = (logits.diag() > wrong_logits.diag()) & ~is_none
+    return {"accuracy": hits.float().mean(), "order": rejected.sum() / (~is_none).sum()}

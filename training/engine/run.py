@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
+import math
+import time
+from collections import defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from training.checkpoints import load_checkpoint, save_checkpoint, write_atomically
-from training.compiled import compile_checked
-from training.loop import ComputeLoss, training_steps
-from training.plan import Plan
-from training.progress import Progress, Stopwatch
+from training.engine.checkpoints import load_checkpoint, save_checkpoint, write_atomically
+from training.engine.compiled import compile_checked
+from training.engine.loop import ComputeLoss, Plan, training_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,12 +22,73 @@ if TYPE_CHECKING:
 
     from accelerate import Accelerator
 
-    from training.options import RunOptions
-    from training.settings import TextEncoderSettings, UnetSettings, VaeSettings
+    from training.engine.loop import TrainingStep
+    from training.engine.options import RunOptions
+    from training.engine.settings import TrainingSettings
 
 SECONDS_BETWEEN_REPORTS = 15
 SECONDS_BETWEEN_CHECKPOINTS = 180
 SECONDS_BETWEEN_SAMPLES = 600
+
+
+def format_duration(seconds: float) -> str:
+    """Write a time as "2 h 05 min" or "3 min 20 s"."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+
+
+class Progress:
+    """Averages the figures of the steps between two reports.
+
+    Args:
+        plan: `Plan`, for the time left.
+        history: earlier reports, from a checkpoint; extended in place.
+    """
+
+    def __init__(self, plan: Plan, history: list[dict[str, float]]) -> None:
+        self.plan = plan
+        self.history = history
+        self.values = defaultdict(list)
+
+    def add(self, training_step: TrainingStep) -> None:
+        """Take in one `TrainingStep`; a metric may be absent from some steps, or not a number."""
+        self.values["loss"].append(training_step.loss)
+        for name, value in training_step.metrics.items():
+            self.values[name].append(value)
+
+    def report(self, training_step: TrainingStep) -> str:
+        """Average what came in since the last report and return a line that says it."""
+        means = {name: torch.stack(values).nanmean().item() for name, values in self.values.items()}
+        averages = {name: mean for name, mean in means.items() if not math.isnan(mean)}
+        self.values.clear()
+        step, seconds = training_step.step, training_step.seconds
+        self.history.append({"step": step, "seconds": round(seconds, 1), **averages})
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in averages.items())
+        left = format_duration(self.plan.seconds_left(step, seconds))
+        return (
+            f"step {step:6d}  {training_step.share:4.0%}  {figures}  "
+            f"rate {training_step.learning_rate:.1e}  left {left}"
+        )
+
+
+class Stopwatch:
+    """Says, when called, whether its interval has passed since it last said yes.
+
+    Args:
+        interval: seconds.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self.interval = interval
+        self.last = time.monotonic()
+
+    def __call__(self) -> bool:
+        """Return True once per interval."""
+        is_due = time.monotonic() - self.last >= self.interval
+        if is_due:
+            self.last = time.monotonic()
+        return is_due
 
 
 @torch.no_grad()
@@ -64,12 +126,14 @@ class Run:
         self,
         accelerator: Accelerator,
         model: torch.nn.Module,
-        settings: VaeSettings | TextEncoderSettings | UnetSettings,
+        settings: TrainingSettings,
         options: RunOptions,
         stage: str,
     ) -> None:
         self.accelerator = accelerator
         self.settings = settings
+        # What a resumed run must share with the one that it goes on with.
+        self.terms = asdict(settings) | {"precision": accelerator.mixed_precision}
         self.folder = options.folder / stage
         self.plan = Plan(
             settings.learning_rate,
@@ -95,8 +159,7 @@ class Run:
     def state(self) -> dict[str, Any]:
         """Return everything that a resumed run needs. The step is also the random state."""
         return {
-            "settings": json.dumps(asdict(self.settings)),
-            "precision": self.accelerator.mixed_precision,
+            "settings": json.dumps(self.terms),
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
@@ -122,19 +185,13 @@ class Run:
         state = load_checkpoint(path)
         if state is None:
             return
-        saved, current = (
-            json.loads(state["settings"]),
-            json.loads(json.dumps(asdict(self.settings))),
-        )
+        saved, current = json.loads(state["settings"]), json.loads(json.dumps(self.terms))
         changed = [name for name in current if saved.get(name) != current[name]]
         if changed:
             raise ValueError(
                 f"{path} was made with other settings ({', '.join(changed)} differ); use them "
                 "again, choose another --folder, or delete the checkpoint"
             )
-        precision = state["precision"]
-        if precision != self.accelerator.mixed_precision:  # "auto" may choose anew each time
-            raise ValueError(f"{path} was made in another precision; say --precision {precision}")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -1,10 +1,9 @@
 """Measures: how alike two pictures are, how alike two crowds of them, how sure a share is."""
 
-import math
-from statistics import NormalDist
-
 import numpy as np
 import torch
+from scipy.spatial.distance import pdist
+from scipy.stats import binomtest
 from torch.nn import functional
 
 # SSIM's window and constants, as Wang et al. 2004 published them.
@@ -160,34 +159,25 @@ def mean_pairwise_distance(features: np.ndarray) -> float:
         ValueError: if there are fewer than two rows.
     """
     check_features(features, 2)
-    distances = np.linalg.norm(features[:, None] - features[None], axis=-1)
-    return float(distances.sum() / (len(features) * (len(features) - 1)))
+    return float(pdist(features).mean())
 
 
-def wilson_interval(right: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the Wilson score interval of a share, (low, high) in [0, 1].
+def share_with_interval(right: int, total: int) -> dict[str, float]:
+    """Return a share and its 95 % Wilson interval as a dict for JSON.
 
     Args:
         right: successes.
         total: trials, at least 1.
-        confidence: of the interval, in (0, 1).
 
     Raises:
         ValueError: if the counts are no counts.
-
-    Source: Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
     """
-    if total < 1 or not 0 <= right <= total:
-        raise ValueError(f"got {right} of {total}; give at least one trial, and no more successes")
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    interval = binomtest(right, total).proportion_ci(0.95, method="wilson")
     share = right / total
-    middle = share + z**2 / (2 * total)
-    half = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    scale = 1 + z**2 / total
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
-
-
-def share_with_interval(right: int, total: int) -> dict[str, float]:
-    """Return a share and its 95 % Wilson interval as a dict for JSON."""
-    low, high = wilson_interval(right, total)
-    return {"right": right, "total": total, "share": right / total, "low": low, "high": high}
+    return {
+        "right": right,
+        "total": total,
+        "share": share,
+        "low": interval.low,
+        "high": interval.high,
+    }

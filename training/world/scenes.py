@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
-from training.captions import make_captions
-from training.facts import (
+from training.world.captions import make_captions
+from training.world.facts import (
     HEIGHT_RELATIONS,
     RIDING,
     SIDE_RELATIONS,
@@ -14,8 +14,8 @@ from training.facts import (
     Thing,
     draw_facts,
 )
-from training.nouns import HEADS, SEATS
-from training.paint import (
+from training.world.nouns import HEADS, SEATS
+from training.world.paint import (
     IMAGE_SIZE,
     apply_style,
     coloured_sprite,

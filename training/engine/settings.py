@@ -5,8 +5,26 @@ from dataclasses import dataclass, fields, replace
 from typing import TypeVar, get_type_hints
 
 
-@dataclass(frozen=True)
-class VaeSettings:
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """What every trained stage sets, with values of its own, and reasons where they differ."""
+
+    # Examples per step.
+    batch_size: int
+    # No unit. AdamW's peak.
+    learning_rate: float
+    # Steps to reach the peak.
+    num_warmup_steps: int
+    # Share of the run in which the rate falls to zero (cosine).
+    decay_share: float
+    # No unit. 0.999 averages about the last 1,000 steps, 0.998 the last 500.
+    ema_decay: float
+    # Seed of the weights and of the draws of every step.
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaeSettings(TrainingSettings):
     """Settings of the autoencoder, pixels to latents and back."""
 
     # Channels per level. Four levels halve the picture three times: factor 8, as in SD.
@@ -27,9 +45,7 @@ class VaeSettings:
     whole_share: float = 0.2
     # No unit. The peak that stays stable with AdamW and batches of 16.
     learning_rate: float = 1e-3
-    # Steps to reach the peak.
     num_warmup_steps: int = 100
-    # Share of the run in which the rate falls to zero (cosine).
     decay_share: float = 0.6
     # No unit. Keeps the edges between neighbouring pixels, which L1 alone blurs.
     gradient_weight: float = 0.5
@@ -53,9 +69,7 @@ class VaeSettings:
     # No unit. Log variance of the latents at the start: exp(-6) is a standard deviation of 0.05.
     # From 0 on, noise drowns the means, and the decoder paints grey for hundreds of steps.
     initial_log_variance: float = -6.0
-    # No unit. Averages about the last 1,000 steps.
     ema_decay: float = 0.999
-    # Seed of the weights and of the draws of every step.
     seed: int = 0
 
 
@@ -73,8 +87,8 @@ class CacheSettings:
     batch_size: int = 32
 
 
-@dataclass(frozen=True)
-class TextEncoderSettings:
+@dataclass(frozen=True, kw_only=True)
+class TextEncoderSettings(TrainingSettings):
     """Settings of the text encoder and of the image tower that teaches it."""
 
     # Numbers per token. SD has 768; our vocabulary of scenes is small.
@@ -93,23 +107,19 @@ class TextEncoderSettings:
     batch_size: int = 256
     # No unit. AdamW's peak for a small transformer.
     learning_rate: float = 1e-3
-    # Steps to reach the peak.
     num_warmup_steps: int = 200
-    # Share of the run in which the rate falls to zero (cosine).
     decay_share: float = 0.7
     # No unit. Standard deviation of new token embeddings, as in CLIP.
     embedding_std: float = 0.02
     # No unit. CLIP's first temperature, 1 / 0.07, and its ceiling.
     initial_logit_scale: float = 14.3
     max_logit_scale: float = 100.0
-    # No unit. Averages about the last 500 steps.
     ema_decay: float = 0.998
-    # Seed of the weights and of the draws of every step.
     seed: int = 1
 
 
-@dataclass(frozen=True)
-class UnetSettings:
+@dataclass(frozen=True, kw_only=True)
+class UnetSettings(TrainingSettings):
     """Settings of the UNet that predicts noise."""
 
     # Channels per level: 16, 8 and 4 latents wide.
@@ -124,9 +134,7 @@ class UnetSettings:
     batch_size: int = 64
     # No unit. AdamW's peak with batches of 64.
     learning_rate: float = 6e-4
-    # Steps to reach the peak.
     num_warmup_steps: int = 200
-    # Share of the run in which the rate falls to zero (cosine).
     decay_share: float = 0.5
     # Whether the text encoder learns along. SD's is frozen; the shipped one learned along.
     trains_text_encoder: bool = False
@@ -145,15 +153,12 @@ class UnetSettings:
     beta_end: float = 0.012
     # Bins of the noise level, over which the loss is reported.
     num_loss_bins: int = 5
-    # No unit. Averages about the last 1,000 steps.
     ema_decay: float = 0.999
-    # Seed of the weights and of the draws of every step.
     seed: int = 2
 
 
-# The settings of any stage; `SettingsT` is one of them, the same going in and coming out.
-StageSettings = VaeSettings | CacheSettings | TextEncoderSettings | UnetSettings
-SettingsT = TypeVar("SettingsT", bound=StageSettings)
+# A dataclass of settings, the same one going in and coming out.
+SettingsT = TypeVar("SettingsT")
 
 SMOKE_SETTINGS = {
     # The whole chain in seconds: proves that it runs, not that it paints.
@@ -183,19 +188,13 @@ SMOKE_SETTINGS = {
         ema_decay=0.9,
     ),
 }
-REAL_SETTINGS = {
-    "vae": VaeSettings(),
-    "cache": CacheSettings(),
-    "text_encoder": TextEncoderSettings(),
-    "unet": UnetSettings(),
-}
 
 
 def override(settings: SettingsT, assignments: list[str]) -> SettingsT:
     """Return settings with some fields replaced.
 
     Args:
-        settings: one of the dataclasses above; left unchanged.
+        settings: a dataclass, such as those above; left unchanged.
         assignments: list of "name=value", the value a Python literal.
 
     Raises:

@@ -8,21 +8,18 @@ import numpy as np
 import torch
 
 from sdhelpers.components import Components
-from training.answers import Answers, ask_judge
-from training.autoencoder import encode_decode
-from training.data import bytes_to_pixel_values, render_batches
-from training.evaluation_settings import EvaluationSettings, PromptSet, first_seed, join
-from training.fidelity import Prompt, score
-from training.judge import Judge
-from training.judge_data import render_examination
-from training.measures import (
+from training.judging.examination import examine, render_examination
+from training.judging.judge import Answers, Judge, ask_judge
+from training.judging.measures import (
     frechet_distance,
     mean_pairwise_distance,
     picture_psnrs,
     structural_similarities,
 )
-from training.painting import Sampling, decode_encoded, paint, render, vary_unsaid
-from training.train_judge import examine
+from training.judging.painting import Sampling, decode_encoded, paint, render, vary_unsaid
+from training.judging.prompts import EvaluationSettings, Prompt, PromptSet, first_seed, join, score
+from training.stages.autoencoder import encode_decode
+from training.world.data import bytes_to_pixel_values, render_batches
 
 
 def rows_of(answers: Answers, start: int, stop: int) -> Answers:

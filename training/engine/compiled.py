@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import nn
 
-    from training.loop import ComputeLoss
+    from training.engine.loop import ComputeLoss
 
 # No unit. A compiled network rounds in other places. Rounding to bfloat16 as such left the gradient
 # of every parameter of the UNet a cosine of 0.77 or more with float32's; a lost one has 0.

@@ -6,18 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from training.data import bytes_to_pixel_values
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from diffusers import AutoencoderKL
     from transformers import CLIPTextModel
 
-# Standard deviation of a channel's means, as a share of the liveliest channel's, below which the
-# channel carries nothing: the first model's dead one has 0.02, its others 0.6 and more.
-SILENT_SHARE = 0.1
 NetworkT = TypeVar("NetworkT", bound=torch.nn.Module)
 
 
@@ -58,48 +52,6 @@ def load_start(
 def _plain(value: object) -> object:
     """Let tuples and lists of the same entries be equal, as they are in a config file."""
     return list(value) if isinstance(value, tuple) else value
-
-
-@torch.no_grad()
-def wake_silent_channels(vae: AutoencoderKL, pictures: torch.Tensor) -> list[int]:
-    """Draw new weights for latent channels whose means say nothing, in place.
-
-    A channel that a strong KL term has silenced is a saddle point: its decoder ignores it, so no
-    gradient asks its encoder to speak. Random weights on both sides of it end that.
-
-    Args:
-        vae: AutoencoderKL.
-        pictures: (N, 3, H, W) uint8, to see which channels are silent.
-
-    Returns:
-        The numbers of the channels.
-    """
-    means = [
-        vae.encode(bytes_to_pixel_values(batch)).latent_dist.mean for batch in pictures.split(16)
-    ]
-    stds = torch.cat(means).std((0, 2, 3))
-    silent = (stds < SILENT_SHARE * stds.max()).nonzero().flatten().tolist()
-    for channel in silent:
-        weight, bias = vae.quant_conv.weight, vae.quant_conv.bias
-        torch.nn.init.kaiming_uniform_(weight[channel : channel + 1], a=5**0.5)  # Conv2d's own
-        bias[channel] = 0
-        reader = torch.empty_like(vae.post_quant_conv.weight)
-        torch.nn.init.kaiming_uniform_(reader, a=5**0.5)
-        vae.post_quant_conv.weight[:, channel] = reader[:, channel]
-    return silent
-
-
-@torch.no_grad()
-def lower_noise(vae: AutoencoderKL, log_variance: float) -> None:
-    """Let every latent begin with the same small noise, in place.
-
-    Args:
-        vae: AutoencoderKL.
-        log_variance: no unit; exp(log_variance / 2) is the noise's standard deviation.
-    """
-    first = vae.config.latent_channels  # the means come first, then the log variances
-    vae.quant_conv.weight[first:] = 0
-    vae.quant_conv.bias[first:] = log_variance
 
 
 @torch.no_grad()

@@ -1,30 +1,33 @@
-"""The judge: a small network that looks at a picture and answers the `QUESTIONS` about it."""
+"""The judge: a small network that looks at pictures and answers the `QUESTIONS` about them."""
 
 import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn import functional
 
-from training.checkpoints import write_atomically
-from training.facts import OBJECT_COLOURS
-from training.nouns import NOUNS
-from training.paint import IMAGE_SIZE
-from training.questions import QUESTIONS
+from training.engine.checkpoints import write_atomically
+from training.engine.settings import TrainingSettings
+from training.judging.questions import QUESTIONS
+from training.world.data import bytes_to_pixel_values
+from training.world.facts import OBJECT_COLOURS
+from training.world.nouns import NOUNS
+from training.world.paint import IMAGE_SIZE
 
 # The judge that the committed results come from.
-JUDGE_FOLDER = Path(__file__).parent / "judge_model"
+JUDGE_FOLDER = Path(__file__).parents[1] / "judge_model"
 # Questions about one of up to two things, and those about the whole picture.
 ORDERS = ("first", "second")
 WHOLE_PICTURE = ("relation", "background", "style")
 
 
-@dataclass(frozen=True)
-class JudgeSettings:
+@dataclass(frozen=True, kw_only=True)
+class JudgeSettings(TrainingSettings):
     """Settings of the judge, from its network to its training."""
 
     # Channels per level: 64, 32, 16, 8 and 4 pixels wide. Enough to tell 129 sprites apart.
@@ -49,13 +52,9 @@ class JudgeSettings:
     num_workers: int | None = None
     # No unit. AdamW's peak for a small network with batches of 64.
     learning_rate: float = 1e-3
-    # Steps to reach the peak.
     num_warmup_steps: int = 100
-    # Share of the run in which the rate falls to zero (cosine).
     decay_share: float = 0.7
-    # No unit. Averages about the last 500 steps.
     ema_decay: float = 0.998
-    # Seed of the weights and of the draws of every step.
     seed: int = 3
 
 
@@ -172,3 +171,53 @@ def load_judge(folder: Path) -> tuple[Judge, dict]:
     judge = Judge(JudgeSettings(**{**saved, "channels": tuple(saved["channels"])}))
     judge.load_state_dict(load_file(folder / "model.safetensors"))
     return judge.eval(), config
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the judge sees in N pictures.
+
+    Attributes:
+        nouns: (N, 129) bool, whether each noun is there.
+        chosen: question -> (N,) int, the index of the likeliest answer.
+        features: (N, D) float32, of length 1.
+    """
+
+    nouns: np.ndarray
+    chosen: dict[str, np.ndarray]
+    features: np.ndarray
+
+    def answer(self, row: int, question: str) -> str:
+        """Return one answer in words."""
+        return QUESTIONS[question][self.chosen[question][row]]
+
+    def sees(self, row: int, noun: str) -> bool:
+        """Say whether a noun is in a picture."""
+        return bool(self.nouns[row, NOUNS.index(noun)])
+
+
+@torch.inference_mode()
+def ask_judge(judge: Judge, pictures: torch.Tensor, batch_size: int = 64) -> Answers:
+    """Let the judge look at pictures.
+
+    Args:
+        judge: the network, on any device.
+        pictures: (N, 3, 128, 128) uint8.
+        batch_size: pictures at a time.
+
+    Raises:
+        ValueError: if the pictures have another shape or dtype.
+    """
+    if pictures.shape[1:] != (3, IMAGE_SIZE, IMAGE_SIZE) or pictures.dtype != torch.uint8:
+        raise ValueError(
+            f"got pictures {tuple(pictures.shape)} {pictures.dtype}; the judge reads "
+            f"(N, 3, {IMAGE_SIZE}, {IMAGE_SIZE}) uint8"
+        )
+    device = next(judge.parameters()).device
+    batches = [
+        {name: values.float().cpu() for name, values in judge(pixel_values.to(device)).items()}
+        for pixel_values in map(bytes_to_pixel_values, pictures.split(batch_size))
+    ]
+    joined = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    chosen = {question: joined[question].argmax(1).numpy() for question in QUESTIONS}
+    return Answers((joined["nouns"] > 0).numpy(), chosen, joined["features"].numpy())

@@ -1,4 +1,4 @@
-"""Render scenes into tensors, in parallel where the machine has the cores."""
+"""The world as tensors: scenes rendered, in parallel where there are cores, and captions as ids."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+from transformers import CLIPTokenizer
 
-from training.scenes import scene
+from sdhelpers import TINY_SD
+from training.world.scenes import scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,3 +70,40 @@ def bytes_to_pixel_values(pictures: torch.Tensor) -> torch.Tensor:
     """Turn uint8 in [0, 255] into float32 in [-1, 1], channels last in memory."""
     values = pictures.float() / 127.5 - 1
     return values.contiguous(memory_format=torch.channels_last)
+
+
+def load_tokenizer() -> CLIPTokenizer:
+    """Load CLIP's tokenizer; its true vocabulary ships with the built-in model."""
+    return CLIPTokenizer.from_pretrained(TINY_SD / "tokenizer")
+
+
+def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
+    """Turn captions into ids, all at once.
+
+    `sdhelpers.text.tokenize_prompt` gives the same ids, and looks at each prompt by itself for
+    words that it loses; that would take a second for a thousand captions.
+
+    Returns:
+        (N, 77) int32.
+
+    Raises:
+        ValueError: if a caption is too long.
+    """
+    rows = tokenizer(captions, padding="max_length").input_ids
+    longest = max(map(len, rows))
+    if longest > tokenizer.model_max_length:
+        raise ValueError(
+            f"a caption has {longest} tokens, and the text encoder reads "
+            f"{tokenizer.model_max_length}; shorten the grammar's captions"
+        )
+    return torch.tensor(rows, dtype=torch.int32)
+
+
+def used_token_ids(input_ids: torch.Tensor, tokenizer: CLIPTokenizer) -> torch.Tensor:
+    """Return the ids that occur in captions or in the empty prompt, (K,) int64.
+
+    Args:
+        input_ids: (N, 77) int, of the captions.
+        tokenizer: CLIPTokenizer.
+    """
+    return torch.cat([input_ids, tokenize(tokenizer, [""])]).unique().long()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from training.facts import NEXT_TO
-from training.nouns import SYNONYMS
+from training.world.facts import NEXT_TO
+from training.world.nouns import SYNONYMS
 
 if TYPE_CHECKING:
     from random import Random
 
-    from training.facts import Facts, Thing
+    from training.world.facts import Facts, Thing
 
 NUMBER_WORDS = {2: "two", 3: "three"}
 IRREGULAR_PLURALS = {

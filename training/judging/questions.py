@@ -9,7 +9,7 @@ from random import Random
 
 import torch
 
-from training.facts import (
+from training.world.facts import (
     BACKGROUND_COLOURS,
     HEIGHT_RELATIONS,
     HELD_OUT_COLOURS,
@@ -20,6 +20,7 @@ from training.facts import (
     OBJECT_COLOURS,
     PLACES,
     RIDING,
+    SAYS_BACKGROUND_SHARE,
     SIDE_RELATIONS,
     STYLES,
     Facts,
@@ -27,7 +28,7 @@ from training.facts import (
     draw_background,
     draw_facts,
 )
-from training.nouns import NOUNS
+from training.world.nouns import NOUNS
 
 ALONE, BESIDE, STACKED, WEARING = "alone", "beside", "stacked", "wearing"
 BACKGROUNDS = (*BACKGROUND_COLOURS, *PLACES)
@@ -130,7 +131,7 @@ def draw_held_out(index: int, random: Random) -> Facts:
         things,
         relation,
         background=draw_background(things, random),
-        says_background=random.random() < 0.75,
+        says_background=random.random() < SAYS_BACKGROUND_SHARE,
     )
 
 

@@ -1,8 +1,9 @@
-"""Pictures to judge: painted by the model, rendered by the grammar, decoded by the VAE."""
+"""Pictures to look at and to judge: painted by the model, rendered, or decoded by the VAE."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from random import Random
 from statistics import median
 
@@ -12,11 +13,11 @@ from PIL import Image
 
 from sdhelpers.components import Components
 from sdhelpers.sampling import generate
-from training.autoencoder import encode_decode
-from training.facts import OBJECT_COLOURS, Facts, draw_background
-from training.fidelity import Prompt
-from training.nouns import ANY_COLOUR
-from training.scenes import paint_facts
+from training.judging.prompts import Prompt
+from training.stages.autoencoder import encode_decode
+from training.world.facts import OBJECT_COLOURS, UNSAID_COLOUR_SHARE, Facts, draw_background
+from training.world.nouns import ANY_COLOUR
+from training.world.scenes import paint_facts
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,30 @@ def images_to_pictures(images: Sequence[Image.Image]) -> torch.Tensor:
     return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
 
 
-def paint(
+def save_grid(images: Sequence[Image.Image], path: Path, num_columns: int = 8) -> None:
+    """Write PIL RGB pictures of one size into one PNG, row by row.
+
+    Raises:
+        ValueError: if there are no pictures.
+    """
+    if not images:
+        raise ValueError("no images to show; give at least one")
+    width, height = images[0].size
+    num_columns = min(num_columns, len(images))
+    num_rows = -(-len(images) // num_columns)
+    grid = Image.new("RGB", (num_columns * width, num_rows * height), "white")
+    for index, image in enumerate(images):
+        grid.paste(image, (index % num_columns * width, index // num_columns * height))
+    grid.save(path)
+
+
+def paint_images(
     components: Components,
     texts: Sequence[str],
     seeds: Sequence[int],
     sampling: Sampling,
-    batch_size: int,
-) -> torch.Tensor:
+    batch_size: int = 8,
+) -> list[Image.Image]:
     """Let the model paint one picture for each prompt and seed.
 
     Args:
@@ -62,7 +80,7 @@ def paint(
         batch_size: pictures at a time.
 
     Returns:
-        (N, 3, 128, 128) uint8.
+        N PIL RGB pictures.
     """
     images = []
     for start in range(0, len(texts), batch_size):
@@ -75,7 +93,18 @@ def paint(
             guidance_scale=sampling.guidance_scale,
             show_progress=False,
         )
-    return images_to_pictures(images)
+    return images
+
+
+def paint(
+    components: Components,
+    texts: Sequence[str],
+    seeds: Sequence[int],
+    sampling: Sampling,
+    batch_size: int,
+) -> torch.Tensor:
+    """Paint as `paint_images` does, for the judge: (N, 3, 128, 128) uint8."""
+    return images_to_pictures(paint_images(components, texts, seeds, sampling, batch_size))
 
 
 def seconds_for_one(components: Components, sampling: Sampling, repeats: int = 3) -> float:
@@ -118,7 +147,8 @@ def vary_unsaid(facts: Facts, seed: int) -> Facts:
     for thing in facts.things:
         is_said = thing.colour is not None and thing.says_colour
         if thing.noun in ANY_COLOUR and not is_said:
-            colour = random.choice(OBJECT_COLOURS) if random.random() < 0.5 else None
+            is_coloured = random.random() < UNSAID_COLOUR_SHARE
+            colour = random.choice(OBJECT_COLOURS) if is_coloured else None
             thing = replace(thing, colour=colour, says_colour=False)
         things.append(thing)
     facts = replace(facts, things=tuple(things))

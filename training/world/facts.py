@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from training.nouns import ANY_COLOUR, HEADS, MOUNTS, NOUNS, RECOLOURABLE, RIDERS
+from training.world.nouns import ANY_COLOUR, HEADS, MOUNTS, NOUNS, RECOLOURABLE, RIDERS
 
 if TYPE_CHECKING:
     from random import Random
@@ -59,6 +59,7 @@ KIND_SHARES = {
 }
 # Shares of scenes, no unit.
 COLOUR_SHARE = 0.6  # a recolourable noun that has its colour word
+UNSAID_COLOUR_SHARE = 0.5  # a made thing that has a colour where its caption names none
 PLACE_SHARE = 0.5  # a place rather than a plain colour behind the objects
 STYLE_SHARE = 0.12  # any style but plain
 SAYS_BACKGROUND_SHARE = 0.75  # the rest leave it free, so that seeds differ
@@ -154,7 +155,7 @@ def draw_thing(noun: str, is_coloured: bool, random: Random, **properties: int |
         return Thing(noun, **properties)
     if random.random() < COLOUR_SHARE:
         return Thing(noun, random.choice(OBJECT_COLOURS), **properties)
-    if noun in ANY_COLOUR and random.random() < 0.5:
+    if noun in ANY_COLOUR and random.random() < UNSAID_COLOUR_SHARE:
         return Thing(noun, random.choice(OBJECT_COLOURS), says_colour=False, **properties)
     return Thing(noun, **properties)
 
