@@ -13,7 +13,6 @@ import platform
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -52,18 +51,13 @@ def describe_machine(device: torch.device) -> dict:
     }
 
 
-def measure_anew(name: str, measure: Callable[[], Any]) -> Any:
-    """Measure without keeping: what `evaluate` does if it is given no `Kept`."""
-    return measure()
-
-
 def measure_curves(
     components: Components,
     judge: Judge,
     settings: EvaluationSettings,
     barred: frozenset[str],
+    keep: Kept,
     say: Callable[[str], None],
-    keep: Callable[[str, Callable[[], Any]], Any],
 ) -> tuple[list[dict], list[dict], Sampling]:
     """Measure both curves.
 
@@ -101,8 +95,8 @@ def evaluate(
     components: Components,
     judge: Judge,
     settings: EvaluationSettings,
+    keep: Kept,
     say: Callable[[str], None] = print,
-    keep: Callable[[str, Callable[[], Any]], Any] = measure_anew,
 ) -> dict:
     """Measure everything.
 
@@ -110,9 +104,8 @@ def evaluate(
         components: of the model, in float32.
         judge: the trained judge, on the same device.
         settings: how much of everything.
+        keep: the parts that a killed evaluation has measured already.
         say: is told how far it is.
-        keep: gets the name of a part and a function that measures it, and gives its result: a
-            `Kept` lets a killed evaluation go on.
 
     Returns:
         dict for JSON, see the functions of `evaluation`.
@@ -133,7 +126,7 @@ def evaluate(
     )
     barred = seen | {prompt.text for prompt in join(prompt_set)}  # the scale is chosen on others
     guidance_curve, steps_curve, sampling = measure_curves(
-        components, judge, settings, barred, say, keep
+        components, judge, settings, barred, keep, say
     )
     say(f"painting the main figures with {sampling}")
     results["sampling"] = asdict(sampling)
@@ -204,7 +197,7 @@ def main() -> None:
     judge, config = load_judge(arguments.judge)
     mark = fingerprint([arguments.model, arguments.judge], asdict(settings))
     keep = Kept(arguments.out.with_suffix(".unfinished.json"), mark)
-    results = evaluate(components, judge.to(components.unet.device), settings, keep=keep)
+    results = evaluate(components, judge.to(components.unet.device), settings, keep)
     results = {"model": arguments.model.resolve().name, **results}
     results["judge"]["num_steps"] = config["num_steps"]
     write_results(results, arguments.out, arguments.card)

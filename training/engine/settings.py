@@ -147,10 +147,6 @@ class UnetSettings(TrainingSettings):
     # schedule), where little but the background can be told: without it the noisiest tenth of the
     # timesteps made up two thirds of the gradient's variance.
     snr_floor: float = 0.04
-    # Steps of the noise schedule, and its ends: SD's scaled-linear betas.
-    num_train_timesteps: int = 1000
-    beta_start: float = 0.00085
-    beta_end: float = 0.012
     # Bins of the noise level, over which the loss is reported.
     num_loss_bins: int = 5
     ema_decay: float = 0.999

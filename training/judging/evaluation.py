@@ -89,13 +89,7 @@ def measure_fidelity(
     prompts = join(prompt_set)
     renders = render(prompts)
     crowds = {
-        "painted": paint(
-            components,
-            [prompt.text for prompt in prompts],
-            [prompt.seed for prompt in prompts],
-            sampling,
-            batch_size,
-        ),
+        "painted": paint(components, prompts, sampling, batch_size),
         "renders": renders,
         "decoded_renders": decode_encoded(components, renders),
     }
@@ -122,10 +116,8 @@ def measure_point(
     batch_size: int,
 ) -> dict:
     """Measure one point of a curve: fidelity, Fréchet distance, seconds per picture in a batch."""
-    prompts = join(prompt_set)
-    texts, seeds = [prompt.text for prompt in prompts], [prompt.seed for prompt in prompts]
     started = time.perf_counter()
-    pictures = paint(components, texts, seeds, sampling, batch_size)
+    pictures = paint(components, join(prompt_set), sampling, batch_size)
     seconds = (time.perf_counter() - started) / len(pictures)
     answers = ask_judge(judge, pictures)
     scores = score_all(prompt_set, answers)
@@ -156,9 +148,8 @@ def measure_diversity(
     distances = {"painted": [], "renders": []}
     for prompt in prompts:
         seeds = range(prompt.seed, prompt.seed + settings.num_seeds)
-        texts = [prompt.text] * len(seeds)
-        painted = paint(components, texts, seeds, sampling, settings.batch_size)
         varied = [replace(prompt, facts=vary_unsaid(prompt.facts, s), seed=s) for s in seeds]
+        painted = paint(components, varied, sampling, settings.batch_size)
         for name, pictures in (("painted", painted), ("renders", render(varied))):
             features = ask_judge(judge, pictures).features
             distances[name].append(mean_pairwise_distance(features))

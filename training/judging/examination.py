@@ -4,7 +4,6 @@ import itertools
 import os
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -15,7 +14,7 @@ from training.engine.loop import ComputeLoss, make_step_generator
 from training.judging.judge import Answers, JudgeSettings
 from training.judging.measures import blur, gaussian_weights, share_with_interval
 from training.judging.questions import NO_ANSWER, QUESTIONS, draw_judged_facts, make_targets
-from training.world.data import bytes_to_pixel_values
+from training.world.data import bytes_to_pixel_values, image_to_picture
 from training.world.scenes import FIRST_EVALUATION_SEED, paint_facts
 
 BLUR_SIZE = 7  # pixels, the width of the widest blur's window
@@ -34,8 +33,7 @@ class JudgedScenes(Dataset):
     def __getitem__(self, seed: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Return (picture, targets); the picture is (3, 128, 128) uint8."""
         facts = draw_judged_facts(seed, self.held_out_share)
-        picture = np.array(paint_facts(facts, seed))
-        return torch.from_numpy(picture).permute(2, 0, 1), make_targets(facts)
+        return image_to_picture(paint_facts(facts, seed)), make_targets(facts)
 
 
 def batch_seeds(

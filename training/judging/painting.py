@@ -7,7 +7,6 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -15,6 +14,7 @@ from sdhelpers.components import Components
 from sdhelpers.sampling import generate
 from training.judging.prompts import Prompt
 from training.stages.autoencoder import encode_decode
+from training.world.data import image_to_picture
 from training.world.facts import OBJECT_COLOURS, UNSAID_COLOUR_SHARE, Facts, draw_background
 from training.world.nouns import ANY_COLOUR
 from training.world.scenes import paint_facts
@@ -33,17 +33,6 @@ class Sampling:
     scheduler: str = "DPM-Solver++"
     num_inference_steps: int = 20
     guidance_scale: float = 5.0
-
-
-def images_to_pictures(images: Sequence[Image.Image]) -> torch.Tensor:
-    """Stack PIL RGB pictures of one size into (N, 3, H, W) uint8.
-
-    Raises:
-        ValueError: if there are none.
-    """
-    if not images:
-        raise ValueError("no images to stack; give at least one")
-    return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
 
 
 def save_grid(images: Sequence[Image.Image], path: Path, num_columns: int = 8) -> None:
@@ -97,14 +86,16 @@ def paint_images(
 
 
 def paint(
-    components: Components,
-    texts: Sequence[str],
-    seeds: Sequence[int],
-    sampling: Sampling,
-    batch_size: int,
+    components: Components, prompts: Sequence[Prompt], sampling: Sampling, batch_size: int
 ) -> torch.Tensor:
-    """Paint as `paint_images` does, for the judge: (N, 3, 128, 128) uint8."""
-    return images_to_pictures(paint_images(components, texts, seeds, sampling, batch_size))
+    """Let the model paint prompts for the judge.
+
+    Returns:
+        (N, 3, 128, 128) uint8.
+    """
+    texts, seeds = [prompt.text for prompt in prompts], [prompt.seed for prompt in prompts]
+    images = paint_images(components, texts, seeds, sampling, batch_size)
+    return torch.stack([image_to_picture(image) for image in images])
 
 
 def seconds_for_one(components: Components, sampling: Sampling, repeats: int = 3) -> float:
@@ -112,7 +103,7 @@ def seconds_for_one(components: Components, sampling: Sampling, repeats: int = 3
     times = []
     for seed in range(repeats + 1):
         started = time.perf_counter()
-        paint(components, ["a cat"], [seed], sampling, batch_size=1)
+        paint_images(components, ["a cat"], [seed], sampling)
         times.append(time.perf_counter() - started)
     return median(times[1:])
 
@@ -123,7 +114,8 @@ def render(prompts: Sequence[Prompt]) -> torch.Tensor:
     Returns:
         (N, 3, 128, 128) uint8.
     """
-    return images_to_pictures([paint_facts(prompt.facts, prompt.seed) for prompt in prompts])
+    images = [paint_facts(prompt.facts, prompt.seed) for prompt in prompts]
+    return torch.stack([image_to_picture(image) for image in images])
 
 
 def decode_encoded(components: Components, pictures: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 
 from sdhelpers import TINY_SD
-from sdhelpers.noise_schedule import add_noise, betas_to_alphas_cumprod, make_betas
+from sdhelpers.noise_schedule import add_noise
 from training.engine.loop import ComputeLoss, make_step_generator
 
 if TYPE_CHECKING:
@@ -238,9 +238,8 @@ def make_compute_loss(
         settings: `UnetSettings`.
         accelerator: accelerate.Accelerator.
     """
-    betas = make_betas(settings.num_train_timesteps, settings.beta_start, settings.beta_end)
     device = accelerator.device
-    alphas_cumprod = betas_to_alphas_cumprod(betas).to(device)
+    alphas_cumprod = load_scheduler().alphas_cumprod.to(device)
     weights = snr_weights(alphas_cumprod, settings.snr_exponent / 2, settings.snr_floor)
 
     def compute_loss(
@@ -253,9 +252,7 @@ def make_compute_loss(
         noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
         noise_pred = model(noisy_latents, timesteps, conditions).sample
         errors = noise_prediction_errors(noise_pred.float(), noise)
-        bins = mean_per_bin(
-            errors.detach(), timesteps, settings.num_train_timesteps, settings.num_loss_bins
-        )
+        bins = mean_per_bin(errors.detach(), timesteps, len(alphas_cumprod), settings.num_loss_bins)
         return (weights[timesteps] * errors).mean(), bins
 
     return compute_loss

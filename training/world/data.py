@@ -16,26 +16,21 @@ from training.world.scenes import scene
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from PIL import Image
 
-class SceneDataset(Dataset):
-    """The scenes of a range of seeds.
 
-    Args:
-        seeds: range of ints.
-    """
+def image_to_picture(image: Image.Image) -> torch.Tensor:
+    """Turn a PIL RGB picture into (3, H, W) uint8."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
-    def __init__(self, seeds: range) -> None:
-        self.seeds = seeds
 
-    def __len__(self) -> int:
-        """Return the number of scenes."""
-        return len(self.seeds)
+class Scenes(Dataset):
+    """All scenes; the seed is the index."""
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, str, str]:
+    def __getitem__(self, seed: int) -> tuple[torch.Tensor, str, str]:
         """Return (picture, caption, contrary caption or ""); the picture is (3, 128, 128) uint8."""
-        made = scene(self.seeds[index])
-        picture = torch.from_numpy(np.array(made.image)).permute(2, 0, 1)
-        return picture, made.caption, made.contrary_caption or ""
+        made = scene(seed)
+        return image_to_picture(made.image), made.caption, made.contrary_caption or ""
 
 
 def render_batches(
@@ -54,7 +49,7 @@ def render_batches(
     """
     if num_workers is None:
         num_workers = os.cpu_count() or 1
-    yield from DataLoader(SceneDataset(seeds), batch_size, num_workers=num_workers)
+    yield from DataLoader(Scenes(), batch_size, sampler=seeds, num_workers=num_workers)
 
 
 def render_all(seeds: range) -> torch.Tensor:
