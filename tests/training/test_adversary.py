@@ -9,12 +9,16 @@ import torch
 from diffusers import AutoencoderKL
 from torch.nn import functional
 
-from tests.synthetic_sprites import synthetic_sprites
-from training.autoencoder import JudgedAutoencoder, make_discriminator, make_vae
-from training.options import RunOptions
-from training.settings import SMOKE_SETTINGS, VaeSettings, override
-from training.train_vae import make_compute_loss, train_vae
-from training.vae_losses import adversarial_losses
+from training.engine.options import RunOptions
+from training.engine.settings import SMOKE_SETTINGS, VaeSettings, override
+from training.stages.autoencoder import (
+    JudgedAutoencoder,
+    adversarial_losses,
+    make_compute_loss,
+    make_discriminator,
+    make_vae,
+)
+from training.train_vae import train_vae
 
 TINY = VaeSettings(block_out_channels=(16, 16, 16, 16), norm_num_groups=4, discriminator_width=8)
 
@@ -105,14 +109,13 @@ def test_the_verdicts_count_in_the_last_part_of_a_run_only(judged) -> None:
     assert (after - before).item() == pytest.approx(0.5 * early["adversarial"].item(), rel=1e-3)
 
 
+@pytest.mark.thorough
 def test_a_run_with_it_leaves_a_plain_vae(tmp_path) -> None:
     settings = override(SMOKE_SETTINGS["vae"], ["adversarial_weight=0.05", "num_scenes=16"])
-    options = RunOptions(tmp_path, num_steps=4, precision="no")
-    (tmp_path / "sprites").mkdir()
-    with synthetic_sprites(tmp_path / "sprites"):
-        train_vae(settings, options)
-        options = RunOptions(tmp_path, num_steps=6, precision="no")
-        train_vae(settings, options)  # resumes, the discriminator included
+    options = RunOptions(tmp_path, num_steps=4)
+    train_vae(settings, options)
+    options = RunOptions(tmp_path, num_steps=6)
+    train_vae(settings, options)  # resumes, the discriminator included
     history = json.loads((tmp_path / "vae" / "history.json").read_bytes())
     assert history[-1]["step"] == 6
     assert {"discriminator", "adversarial"} < set(history[-1])

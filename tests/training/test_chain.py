@@ -4,33 +4,32 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPTextModel
 
+from sdhelpers import load_components
 from sdhelpers.text import tokenize_prompt
-from tests.synthetic_sprites import synthetic_sprites
-from training.cache_latents import load_latents
-from training.data import bytes_to_pixel_values, render_all
+from training.engine.options import RunOptions
+from training.engine.settings import SMOKE_SETTINGS, override
 from training.export import compressed_megabytes, export
-from training.options import RunOptions
-from training.sample import load_pipeline, sample_images, save_grid, use_scheduler
-from training.scenes import scene
-from training.settings import SMOKE_SETTINGS, override
+from training.judging.painting import Sampling, paint_images, save_grid
 from training.smoke import NUM_STEPS, run_chain
+from training.stages.latent_cache import load_latents
 from training.train_unet import train_unet
 from training.train_vae import train_vae
-from training.vocabulary import load_tokenizer
+from training.world.data import bytes_to_pixel_values, load_tokenizer, render_all
+from training.world.scenes import scene
 
 PROMPTS = ("a photograph of an astronaut riding a horse", "two cats in the snow")
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The smoke run of the whole chain, on synthetic sprites, in float32."""
     folder = tmp_path_factory.mktemp("run")
-    with synthetic_sprites(tmp_path_factory.mktemp("sprites")):
-        run_chain(folder, precision="no")
-        yield folder
+    run_chain(folder)
+    return folder
 
 
 @pytest.mark.parametrize(("stage", "factor"), [("vae", 0.7), ("text_encoder", 0.7), ("unet", 0.5)])
@@ -53,7 +52,7 @@ def test_all_four_channels_of_the_latents_live(folder):
 
 def test_the_decoder_alone_can_learn_on(folder, tmp_path):
     settings = override(SMOKE_SETTINGS["vae"], ["trains_encoder=False", "num_scenes=16"])
-    options = RunOptions(tmp_path, num_steps=2, precision="no", start=folder / "model")
+    options = RunOptions(tmp_path, num_steps=2, start=folder / "model")
     train_vae(settings, options)
     before, after = (
         AutoencoderKL.from_pretrained(path, dtype=torch.float32)
@@ -70,7 +69,7 @@ def test_the_decoder_alone_can_learn_on(folder, tmp_path):
 def test_a_decoder_needs_its_encoder(tmp_path):
     settings = override(SMOKE_SETTINGS["vae"], ["trains_encoder=False"])
     with pytest.raises(ValueError, match="give --start"):
-        train_vae(settings, RunOptions(tmp_path, num_steps=2, precision="no"))
+        train_vae(settings, RunOptions(tmp_path, num_steps=2))
 
 
 def test_the_cache_holds_the_scenes_of_its_seeds(folder):
@@ -109,7 +108,7 @@ def test_a_text_encoder_that_learns_along_is_the_one_that_is_exported(folder, tm
     for name in ("vae", "latents", "text_encoder"):
         shutil.copytree(folder / name, tmp_path / name)
     settings = override(SMOKE_SETTINGS["unet"], ["trains_text_encoder=True"])
-    train_unet(settings, RunOptions(tmp_path, num_steps=3, precision="no"))
+    train_unet(settings, RunOptions(tmp_path, num_steps=3))
     export(tmp_path, tmp_path / "model")
     frozen, learnt = (
         CLIPTextModel.from_pretrained(path, dtype=torch.float32).get_input_embeddings().weight
@@ -129,6 +128,11 @@ def test_the_text_encoder_does_not_see_what_follows(folder):
         cut = text_encoder(input_ids[:, :14]).pooler_output
     assert (whole - cut).abs().max() < 1e-5
     assert (whole[0] - whole[1]).abs().max() > 0.1
+
+
+def load_pipeline(folder):
+    """As anyone would."""
+    return StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
 
 
 def test_the_exported_model_is_half_on_disk_and_float32_in_memory(folder):
@@ -163,29 +167,18 @@ def test_an_exported_model_does_not_name_the_folder_it_came_from(folder):
 
 
 def test_save_and_load_give_equal_samples(folder, tmp_path):
-    pipeline = load_pipeline(folder / "model")
-    pipeline.save_pretrained(tmp_path / "again")
-    first = sample_images(pipeline, PROMPTS, num_inference_steps=3)
-    second = sample_images(load_pipeline(tmp_path / "again"), PROMPTS, num_inference_steps=3)
+    load_pipeline(folder / "model").save_pretrained(tmp_path / "again")
+    first, second = (
+        paint_images(load_components(path, "cpu"), PROMPTS, (0, 1), Sampling(num_inference_steps=3))
+        for path in (folder / "model", tmp_path / "again")
+    )
     for ours, theirs in zip(first, second, strict=True):
         assert np.array_equal(np.asarray(ours), np.asarray(theirs))
     assert not np.array_equal(np.asarray(first[0]), np.asarray(first[1]))
 
 
-def test_a_picture_does_not_depend_on_its_batch(folder):
-    pipeline = load_pipeline(folder / "model")
-    together = sample_images(pipeline, PROMPTS, num_inference_steps=3)
-    alone = sample_images(pipeline, PROMPTS[1:], first_seed=1, num_inference_steps=3)
-    difference = np.asarray(together[1]).astype(int) - np.asarray(alone[0]).astype(int)
-    assert np.abs(difference).max() <= 2  # levels of 255: rounding only
-
-
-def test_bad_requests_are_refused(folder, tmp_path):
-    with pytest.raises(ValueError, match="choose one of dpm"):
-        use_scheduler(None, "euler")
+def test_bad_requests_are_refused(tmp_path):
     with pytest.raises(ValueError, match="at least one"):
         save_grid([], tmp_path / "none.png")
-    with pytest.raises(ValueError, match=r"training\.export first"):
-        load_pipeline(tmp_path)
     with pytest.raises(ValueError, match=r"training\.cache_latents first"):
         load_latents(tmp_path)

@@ -10,18 +10,18 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 from torch.nn import functional
 
-from training import train_judge
-from training.compiled import (
+from training.engine.compiled import (
     compile_checked,
     double_pixels,
     gradients,
     lost_gradients,
     replace_interpolation,
 )
-from training.judge import SMOKE_JUDGE
-from training.options import make_accelerator
-from training.settings import UnetSettings
-from training.train_unet import make_unet
+from training.engine.options import make_accelerator
+from training.engine.settings import UnetSettings
+from training.judging import examination
+from training.judging.judge import SMOKE_JUDGE
+from training.stages.noise_prediction import make_unet
 
 TINY_UNET = UnetSettings(block_out_channels=(32, 32, 32), attention_head_dim=2, norm_num_groups=8)
 
@@ -160,8 +160,8 @@ def test_the_judge_may_be_asked_for_a_step_twice() -> None:
     batches = iter([(torch.zeros(1, 3, 16, 16).byte(), {}), (torch.ones(1, 3, 16, 16).byte(), {})])
     accelerator = SimpleNamespace(process_index=0, device="cpu")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_judge, "judge_loss", lambda logits, targets: (logits, {}))
-        compute_loss = train_judge.make_compute_loss(batches, SMOKE_JUDGE, accelerator)
+        patch.setattr(examination, "judge_loss", lambda logits, targets: (logits, {}))
+        compute_loss = examination.make_compute_loss(batches, SMOKE_JUDGE, accelerator)
         for step in (4, 4, 5):
             compute_loss(look, step, 0.0)
     assert torch.equal(seen[0], seen[1])

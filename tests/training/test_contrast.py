@@ -2,12 +2,13 @@
 
 import os
 
+import pytest
 import torch
 import torch.multiprocessing
 from accelerate import Accelerator, PartialState
 from torch import nn
 
-from training.contrast import contrastive_loss, gather_with_gradient
+from training.stages.contrast import contrastive_loss, gather_with_gradient
 
 NUM_PROCESSES, NUM_PAIRS, WIDTH = 2, 3, 5
 
@@ -60,6 +61,7 @@ def work(rank, folder):
     os._exit(0)
 
 
+@pytest.mark.thorough
 def test_two_processes_find_the_gradients_of_one_with_all_pairs(tmp_path):
     torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=NUM_PROCESSES)
     PartialState._reset_state()

@@ -7,41 +7,57 @@ from dataclasses import asdict, fields, replace
 import numpy as np
 import pytest
 import scipy.linalg
-import scipy.stats
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file
 
-from sdhelpers.components import load_components
+from sdhelpers import TINY_SD, Components
 from sdhelpers.text import tokenize_prompt
-from tests.synthetic_sprites import synthetic_sprites
-from training.answers import Answers, ask_judge
+from training.engine.checkpoints import Kept, fingerprint
+from training.engine.options import RunOptions, make_accelerator
+from training.engine.settings import SMOKE_SETTINGS, override
 from training.evaluate import RESULTS_PATH, evaluate, read_arguments, write_results
-from training.evaluation import score_all
-from training.evaluation_settings import (
-    SEEDS,
-    EvaluationSettings,
-    diversity_prompts,
-    draw_prompt_set,
-    first_seed,
-    join,
+from training.judging.evaluation import score_all
+from training.judging.examination import (
+    batch_seeds,
+    degrade,
+    examine,
+    judge_loss,
+    render_examination,
+    training_batches,
 )
-from training.facts import HELD_OUT_RIDES, NEXT_TO, Facts, Thing, is_held_out
-from training.fidelity import CATEGORIES, draw_prompts, is_right, score, seen_captions
-from training.judge import SMOKE_JUDGE, Judge, JudgeSettings, load_judge, save_judge
-from training.judge_data import batch_seeds, render_examination, training_batches
-from training.kept import Kept, fingerprint
-from training.measures import (
+from training.judging.judge import (
+    SMOKE_JUDGE,
+    Answers,
+    Judge,
+    JudgeSettings,
+    ask_judge,
+    load_judge,
+    save_judge,
+)
+from training.judging.measures import (
     frechet_distance,
     mean_pairwise_distance,
     picture_psnrs,
+    share_with_interval,
     structural_similarities,
-    wilson_interval,
 )
-from training.nouns import NOUNS
-from training.options import RunOptions, make_accelerator
-from training.painting import Sampling, paint, render, vary_unsaid
-from training.questions import (
+from training.judging.painting import Sampling, paint, render, vary_unsaid
+from training.judging.prompts import (
+    CATEGORIES,
+    SEEDS,
+    EvaluationSettings,
+    Prompt,
+    diversity_prompts,
+    draw_prompt_set,
+    draw_prompts,
+    first_seed,
+    is_right,
+    join,
+    score,
+    seen_captions,
+)
+from training.judging.questions import (
     NO_ANSWER,
     NUM_HELD_OUT,
     QUESTIONS,
@@ -50,37 +66,20 @@ from training.questions import (
     make_targets,
     settle_sides,
 )
-from training.report import CARD_END, CARD_START, make_report, put_into_card
-from training.sample import SHIPPED_FOLDER, make_pipeline
-from training.scenes import FIRST_EVALUATION_SEED, paint_facts, scene
-from training.settings import SMOKE_SETTINGS, override
-from training.train_judge import degrade, examine, judge_loss, train_judge
-from training.train_text_encoder import make_text_encoder
-from training.vocabulary import load_tokenizer
+from training.judging.report import CARD_END, CARD_START, make_report, put_into_card
+from training.stages.contrast import make_text_encoder
+from training.stages.noise_prediction import load_scheduler
+from training.train_judge import train_judge
+from training.world.data import load_tokenizer
+from training.world.facts import HELD_OUT_RIDES, NEXT_TO, Facts, Thing, is_held_out
+from training.world.nouns import NOUNS
+from training.world.scenes import FIRST_EVALUATION_SEED, paint_facts, scene
 
 NUM_JUDGE_STEPS = 100
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _sprites(tmp_path_factory):
-    with synthetic_sprites(tmp_path_factory.mktemp("sprites")):
-        yield
-
-
 @pytest.fixture(scope="module")
-def judge_folder(tmp_path_factory):
-    """A judge that trained for a few seconds."""
-    folder = tmp_path_factory.mktemp("run")
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr("training.train_judge.NUM_EXAMINED", 64)
-    options = RunOptions(folder, num_steps=NUM_JUDGE_STEPS, precision="no")
-    train_judge(override(SMOKE_JUDGE, ["learning_rate=3e-3"]), options)
-    monkeypatch.undo()
-    return folder / "judge" / "model"
-
-
-@pytest.fixture(scope="module")
-def components(tmp_path_factory):
+def components():
     """A model with random weights, far too small to paint anything."""
     torch.manual_seed(0)
     widths = (8, 8, 8, 8)
@@ -106,9 +105,7 @@ def components(tmp_path_factory):
     )
     used_ids = tokenize_prompt(tokenizer, ["a photograph of an astronaut riding a horse"]).unique()
     text_encoder = make_text_encoder(SMOKE_SETTINGS["text_encoder"], tokenizer, used_ids)
-    folder = tmp_path_factory.mktemp("model")
-    make_pipeline(vae, text_encoder, tokenizer, unet).save_pretrained(folder)
-    return load_components(folder, device="cpu", dtype=torch.float32)
+    return Components(tokenizer, text_encoder, unet, vae, load_scheduler())
 
 
 def answers_for(*all_facts):
@@ -230,26 +227,21 @@ def test_frechet_distance_refuses_what_it_cannot_compare():
         frechet_distance(features, features[:, :2])
 
 
-def test_mean_pairwise_distance_agrees_with_scipy():
-    features = np.random.default_rng(0).normal(size=(7, 5))
-    expected = scipy.spatial.distance.pdist(features).mean()
-    assert mean_pairwise_distance(features) == pytest.approx(expected)
+def test_the_mean_pairwise_distance_takes_every_pair_once():
+    features = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 8.0]])
+    assert mean_pairwise_distance(features) == pytest.approx((5 + 8 + 5) / 3)
     with pytest.raises(ValueError, match="at least 2"):
         mean_pairwise_distance(features[:1])
 
 
-@pytest.mark.parametrize(("right", "total"), [(0, 7), (7, 7), (3, 11), (470, 500), (1, 1)])
-@pytest.mark.parametrize("confidence", [0.95, 0.8])
-def test_wilson_intervals_agree_with_scipy(right, total, confidence):
-    expected = scipy.stats.binomtest(right, total).proportion_ci(confidence, method="wilson")
-    ours = wilson_interval(right, total, confidence)
-    assert ours == pytest.approx((expected.low, expected.high), abs=1e-9)
-
-
-@pytest.mark.parametrize(("right", "total"), [(0, 0), (3, 2), (-1, 4)])
-def test_impossible_counts_are_refused(right, total):
-    with pytest.raises(ValueError, match="at least one trial"):
-        wilson_interval(right, total)
+def test_a_shares_interval_is_wilsons():
+    found = share_with_interval(470, 500)
+    z, share = 1.959964, 0.94  # of 95 %
+    middle = (share + z**2 / 1000) / (1 + z**2 / 500)
+    half = z * math.sqrt(share * (1 - share) / 500 + (z / 1000) ** 2) / (1 + z**2 / 500)
+    assert found == pytest.approx(
+        {"right": 470, "total": 500, "share": share, "low": middle - half, "high": middle + half}
+    )
 
 
 # ---- the judge's questions
@@ -460,8 +452,12 @@ def test_scores_are_counted_category_by_category():
 # ---- the judge
 
 
-def test_the_judge_beats_chance_by_far(judge_folder):
-    judge, config = load_judge(judge_folder)
+@pytest.mark.thorough
+def test_the_judge_beats_chance_by_far(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.train_judge.NUM_EXAMINED", 64)
+    settings = override(SMOKE_JUDGE, ["learning_rate=3e-3"])
+    train_judge(settings, RunOptions(tmp_path, num_steps=NUM_JUDGE_STEPS))
+    judge, config = load_judge(tmp_path / "judge" / "model")
     assert config["num_steps"] == NUM_JUDGE_STEPS
     pictures, targets = render_examination(200, FIRST_EVALUATION_SEED)
     results = examine(ask_judge(judge, pictures), targets)
@@ -471,7 +467,7 @@ def test_the_judge_beats_chance_by_far(judge_folder):
         commonest = targets[question].bincount().max().item() / len(pictures)
         assert share > commonest + 0.08, question
         assert share > untrained[question]["share"] + 0.08, question
-    history = json.loads((judge_folder.parent / "history.json").read_bytes())
+    history = json.loads((tmp_path / "judge" / "history.json").read_bytes())
     assert history[-1]["loss"] < 0.9 * history[0]["loss"]
 
 
@@ -593,7 +589,9 @@ def test_what_a_prompt_leaves_open_varies_and_nothing_else():
 
 def test_a_painted_picture_depends_on_its_own_seed_only(components):
     sampling = Sampling("DDIM", 2, 3.0)
-    together = paint(components, ["a cat", "a dog", "a cat"], [5, 6, 5], sampling, batch_size=2)
+    asked = (("a cat", 5), ("a dog", 6), ("a cat", 5))
+    prompts = [Prompt(text, Facts((Thing("cat"),)), seed) for text, seed in asked]
+    together = paint(components, prompts, sampling, batch_size=2)
     assert together.shape == (3, 3, 128, 128)
     difference = (together[0].int() - together[2].int()).abs().max()
     assert difference <= 1
@@ -608,7 +606,7 @@ def test_renders_show_the_prompts_facts():
         assert np.array_equal(picture.permute(1, 2, 0).numpy(), expected)
 
 
-def test_the_whole_evaluation_at_toy_size(components, judge_folder, tmp_path, monkeypatch):
+def test_the_whole_evaluation_at_toy_size(components, tmp_path, monkeypatch):
     settings = EvaluationSettings(
         num_prompts=2,
         num_curve_prompts=1,
@@ -623,11 +621,12 @@ def test_the_whole_evaluation_at_toy_size(components, judge_folder, tmp_path, mo
     )
     said = []
     keep = Kept(tmp_path / "unfinished.json", "a mark")
-    judge = load_judge(judge_folder)[0]
-    results = evaluate(components, judge, settings, said.append, keep)
+    torch.manual_seed(0)
+    judge = Judge(SMOKE_JUDGE).eval()
+    results = evaluate(components, judge, settings, keep, said.append)
     with monkeypatch.context() as patch:  # killed at the very end, and started again
-        patch.setattr("training.evaluation.paint", None)
-        again = evaluate(components, judge, settings, said.append, Kept(keep.path, keep.mark))
+        patch.setattr("training.judging.evaluation.paint", None)
+        again = evaluate(components, judge, settings, Kept(keep.path, keep.mark), said.append)
     seconds = {"seconds_for_one_picture": results["seconds_for_one_picture"]}
     assert again | seconds == results
     keep.drop()
@@ -713,5 +712,5 @@ def test_a_card_without_its_markers_is_refused():
 def test_the_published_tables_are_made_from_the_results() -> None:
     report = make_report(json.loads(RESULTS_PATH.read_bytes()))
     assert RESULTS_PATH.with_suffix(".md").read_text(encoding="utf-8") == report
-    card = (SHIPPED_FOLDER / "README.md").read_text(encoding="utf-8")
+    card = (TINY_SD / "README.md").read_text(encoding="utf-8")
     assert put_into_card(card, report) == card

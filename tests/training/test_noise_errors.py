@@ -8,18 +8,11 @@ from transformers import CLIPTokenizer
 
 from sdhelpers import TINY_SD
 from sdhelpers.components import load_components
-from tests.synthetic_sprites import synthetic_sprites
 from training import noise_errors
-from training.noise_errors import BATCH_SIZE, FIRST_SEED, TIMESTEPS, measure_noise_errors
-from training.scenes import FIRST_EVALUATION_SEED, scene
+from training.noise_errors import FIRST_SEED, TIMESTEPS, measure_noise_errors
+from training.world.scenes import FIRST_EVALUATION_SEED, scene
 
-NUM_SCENES = BATCH_SIZE + 3  # more than one batch, and an odd rest
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _sprites(tmp_path_factory):
-    with synthetic_sprites(tmp_path_factory.mktemp("sprites")):
-        yield
+BATCH_SIZE, NUM_SCENES = 4, 7  # more than one batch, and an odd rest
 
 
 def noise_of_batch(index, shape):
@@ -27,7 +20,8 @@ def noise_of_batch(index, shape):
 
 
 @torch.no_grad()
-def test_errors_agree_with_the_librarys_parts():
+def test_errors_agree_with_the_librarys_parts(monkeypatch):
+    monkeypatch.setattr(noise_errors, "BATCH_SIZE", BATCH_SIZE)
     components = load_components(TINY_SD, device="cpu", dtype=torch.float32)
     tokenizer = CLIPTokenizer.from_pretrained(TINY_SD / "tokenizer")
     ddpm = DDPMScheduler.from_pretrained(TINY_SD / "scheduler")
@@ -62,5 +56,5 @@ def test_its_scenes_belong_to_the_evaluation():
 def test_no_scenes_and_a_folder_without_a_model_are_refused(tmp_path):
     with pytest.raises(ValueError, match="at least 1"):
         measure_noise_errors(TINY_SD, 0)
-    with pytest.raises(ValueError, match="has no vae"):
+    with pytest.raises(ValueError, match="cannot be loaded"):
         measure_noise_errors(tmp_path, 1)

@@ -10,20 +10,16 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from tests.synthetic_sprites import synthetic_sprites
-from training.autoencoder import make_vae
-from training.cache_latents import cache_latents
-from training.options import RunOptions
-from training.settings import SMOKE_SETTINGS
-from training.train_unet import make_compute_loss, train_unet
+from training.engine.options import RunOptions, make_accelerator
+from training.engine.settings import SMOKE_SETTINGS
+from training.stages.latent_cache import cache_latents
+from training.stages.noise_prediction import make_compute_loss
+from training.train_unet import train_unet
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv there")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _sprites(tmp_path_factory):
-    with synthetic_sprites(tmp_path_factory.mktemp("sprites")):
-        yield
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv there"),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,7 +36,7 @@ def run_two(stage, folder, *options):
     """Run a stage's command in two processes on the CPU and return what both print."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc_per_node", "2", "-m", f"training.{stage}", "--smoke"]
-    command += ["--folder", str(folder), "--precision", "no", *options]
+    command += ["--folder", str(folder), *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -48,11 +44,10 @@ def run_two(stage, folder, *options):
 
 
 @pytest.fixture(scope="module")
-def run(_sprites, _cpu, tmp_path_factory):
+def run(_cpu, untrained_vae, tmp_path_factory):
     """A run with an untrained autoencoder and the latents of two processes, and their output."""
     folder = tmp_path_factory.mktemp("run")
-    torch.manual_seed(0)
-    make_vae(SMOKE_SETTINGS["vae"]).save_pretrained(folder / "vae" / "model")
+    untrained_vae.save_pretrained(folder / "vae" / "model")
     return folder, run_two("cache_latents", folder)
 
 
@@ -63,7 +58,7 @@ def test_two_processes_share_the_files_of_stage_2(run, tmp_path):
     for path in paths:
         assert printed.count(path.name) == 1  # one of the processes wrote it
     (tmp_path / "vae").symlink_to(folder / "vae")
-    cache_latents(SMOKE_SETTINGS["cache"], tmp_path, "no")
+    cache_latents(SMOKE_SETTINGS["cache"], tmp_path, make_accelerator("no"))
     for path in paths:
         alone = load_file(tmp_path / "latents" / path.name)
         for name, tensor in load_file(path).items():
@@ -91,7 +86,7 @@ def test_two_processes_take_the_steps_of_one_with_both_batches(run, tmp_path, mo
         return compute_loss
 
     monkeypatch.setattr("training.train_unet.make_compute_loss", make_mean_loss)
-    train_unet(SMOKE_SETTINGS["unet"], RunOptions(tmp_path, num_steps=2, precision="no"))
+    train_unet(SMOKE_SETTINGS["unet"], RunOptions(tmp_path, num_steps=2))
     together, alone = (
         torch.load(path / "unet" / "checkpoint.pt", weights_only=True)
         for path in (folder, tmp_path)

@@ -9,27 +9,21 @@ import torch
 from safetensors.torch import load, save_file
 
 from sdhelpers.text import tokenize_prompt
-from tests.synthetic_sprites import synthetic_sprites
-from training.autoencoder import make_vae
-from training.cache_latents import cache_latents, load_latents
-from training.render_scenes import (
+from training.engine.options import make_accelerator
+from training.engine.settings import CacheSettings
+from training.stages.latent_cache import (
+    cache_latents,
+    load_latents,
     load_or_render,
     render_scenes,
     render_shard,
     shard_seeds,
     tokenize,
 )
-from training.scenes import scene
-from training.settings import SMOKE_SETTINGS, CacheSettings
-from training.vocabulary import load_tokenizer
+from training.world.data import load_tokenizer
+from training.world.scenes import scene
 
 SETTINGS = CacheSettings(num_scenes=10, first_seed=70, shard_size=6, batch_size=4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _sprites(tmp_path_factory):
-    with synthetic_sprites(tmp_path_factory.mktemp("sprites")):
-        yield
 
 
 def test_all_captions_at_once_have_the_ids_of_each_alone():
@@ -59,10 +53,9 @@ def test_a_shard_holds_its_scenes():
         assert bool(shard["contrary_ids"][row].any()) == (made.contrary_caption is not None)
 
 
-def test_latents_that_do_not_belong_together_are_refused(tmp_path):
-    torch.manual_seed(0)
-    make_vae(SMOKE_SETTINGS["vae"]).save_pretrained(tmp_path / "vae" / "model")
-    cache_latents(SETTINGS, tmp_path, precision="no")
+def test_latents_that_do_not_belong_together_are_refused(untrained_vae, tmp_path):
+    untrained_vae.save_pretrained(tmp_path / "vae" / "model")
+    cache_latents(SETTINGS, tmp_path, make_accelerator("no"))
     load_latents(tmp_path)
     config_path = tmp_path / "vae" / "model" / "config.json"
     config = json.loads(config_path.read_bytes())
@@ -70,16 +63,15 @@ def test_latents_that_do_not_belong_together_are_refused(tmp_path):
     with pytest.raises(ValueError, match="another VAE"):
         load_latents(tmp_path)
     config_path.write_text(json.dumps(config))
-    cache_latents(replace(SETTINGS, shard_size=5), tmp_path, precision="no")
+    cache_latents(replace(SETTINGS, shard_size=5), tmp_path, make_accelerator("no"))
     with pytest.raises(ValueError, match="holds some scenes twice"):
         load_latents(tmp_path)
 
 
-def test_stage_2_encodes_the_scenes_that_are_there(tmp_path):
-    torch.manual_seed(0)
-    make_vae(SMOKE_SETTINGS["vae"]).save_pretrained(tmp_path / "vae" / "model")
+def test_stage_2_encodes_the_scenes_that_are_there(untrained_vae, tmp_path):
+    untrained_vae.save_pretrained(tmp_path / "vae" / "model")
     render_scenes(SETTINGS, tmp_path)
-    cache_latents(SETTINGS, tmp_path, precision="no")
+    cache_latents(SETTINGS, tmp_path, make_accelerator("no"))
     first = load_latents(tmp_path)
     path = tmp_path / "scenes" / "76_4.safetensors"
     kept = load(path.read_bytes())
@@ -88,7 +80,7 @@ def test_stage_2_encodes_the_scenes_that_are_there(tmp_path):
     del found  # Windows replaces no file that is mapped
     save_file({**kept, "pictures": kept["pictures"] * 0}, path)
     shutil.rmtree(tmp_path / "latents")
-    cache_latents(SETTINGS, tmp_path, precision="no")
+    cache_latents(SETTINGS, tmp_path, make_accelerator("no"))
     second = load_latents(tmp_path)
     assert torch.equal(first.mean[:6], second.mean[:6])
     assert torch.equal(first.input_ids, second.input_ids)

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from tests.synthetic_sprites import synthetic_sprites
-from training import facts as facts_module
-from training import scenes, sprites
-from training.captions import PLAIN_OPENINGS, make_caption, plural, with_article
-from training.facts import (
+from training.world import facts as facts_module
+from training.world import scenes, sprites
+from training.world.captions import PLAIN_OPENINGS, make_caption, plural, with_article
+from training.world.facts import (
     BACKGROUND_COLOURS,
     HEIGHT_RELATIONS,
     HELD_OUT_COLOURS,
@@ -31,17 +30,11 @@ from training.facts import (
     draw_facts,
     is_held_out,
 )
-from training.nouns import HEADS, MOUNTS, NOUNS, RECOLOURABLE, RIDERS, SYNONYMS
-from training.paint import COLOURS, PLACE_COLOURS, coloured_sprite, recolour
-from training.scenes import paint_facts, scene
+from training.world.nouns import HEADS, MOUNTS, NOUNS, RECOLOURABLE, RIDERS, SYNONYMS
+from training.world.paint import COLOURS, PLACE_COLOURS, coloured_sprite, recolour
+from training.world.scenes import paint_facts, scene
 
 NUM_SEEDS = 20_000
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _sprites(tmp_path_factory):
-    with synthetic_sprites(tmp_path_factory.mktemp("sprites")):
-        yield
 
 
 @pytest.fixture(scope="module")

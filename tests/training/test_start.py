@@ -10,87 +10,23 @@ from transformers import CLIPTextModel
 
 from sdhelpers import TINY_SD
 from sdhelpers.text import tokenize_prompt
-from training.autoencoder import make_vae
-from training.cache_latents import take_vae
-from training.data import bytes_to_pixel_values
-from training.joint import TextToNoise
-from training.options import RunOptions
-from training.settings import TextEncoderSettings, UnetSettings, VaeSettings, override
-from training.start import fit_vocabulary, load_start, lower_noise, wake_silent_channels
-from training.train_text_encoder import load_text_encoder, make_text_encoder
-from training.train_unet import load_start_unet, make_unet, take_text_encoder
+from training.engine.options import RunOptions
+from training.engine.settings import TextEncoderSettings, UnetSettings, VaeSettings, override
+from training.engine.start import fit_vocabulary, load_start
+from training.stages.contrast import make_text_encoder
+from training.stages.latent_cache import take_vae
+from training.stages.noise_prediction import TextToNoise, make_unet
+from training.train_text_encoder import load_text_encoder
+from training.train_unet import load_start_unet, take_text_encoder
 from training.train_vae import load_vae
-from training.vocabulary import load_tokenizer
-
-WIDTHS = {"block_out_channels": (16, 16), "norm_num_groups": 4}
+from training.world.data import load_tokenizer
 
 
-@pytest.fixture
-def vae() -> AutoencoderKL:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return make_vae(VaeSettings(**WIDTHS)).eval()
-
-
-@pytest.fixture
-def pictures() -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (4, 3, 32, 32), generator=generator, dtype=torch.uint8)
-
-
-def channel_stds(vae: AutoencoderKL, pictures: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
-        return vae.encode(bytes_to_pixel_values(pictures)).latent_dist.mean.std((0, 2, 3))
-
-
-def silence(vae: AutoencoderKL, channel: int) -> None:
-    with torch.no_grad():
-        vae.quant_conv.weight[channel] *= 1e-3
-        vae.post_quant_conv.weight[:, channel] = 0
-
-
-def test_a_silent_channel_speaks_again_and_the_others_stay(vae, pictures) -> None:
-    silence(vae, 2)
-    before = channel_stds(vae, pictures)
-    assert before[2] < 0.01 * before.max()
-    torch.manual_seed(1)
-    assert wake_silent_channels(vae, pictures) == [2]
-    after = channel_stds(vae, pictures)
-    assert after[2] > 0.1 * after.max()
-    torch.testing.assert_close(after[[0, 1, 3]], before[[0, 1, 3]])
-    assert vae.post_quant_conv.weight[:, 2].abs().max() > 0.05
-
-
-def test_a_model_whose_channels_all_speak_stays_as_it_is(vae, pictures) -> None:
-    before = {name: value.clone() for name, value in vae.state_dict().items()}
-    assert wake_silent_channels(vae, pictures) == []
-    for name, value in vae.state_dict().items():
-        assert torch.equal(value, before[name]), name
-
-
-def test_the_noise_is_low_everywhere_and_the_means_stay(vae, pictures) -> None:
-    pixel_values = bytes_to_pixel_values(pictures)
-    with torch.no_grad():
-        before = vae.encode(pixel_values).latent_dist.mean
-        lower_noise(vae, -4.0)
-        after = vae.encode(pixel_values).latent_dist
-    assert torch.equal(after.logvar, torch.full_like(after.logvar, -4.0))
-    torch.testing.assert_close(after.mean, before)
-
-
-def test_a_start_with_a_dead_channel_is_woken(tmp_path: Path, capsys) -> None:
-    earlier = AutoencoderKL.from_pretrained(TINY_SD, subfolder="vae", dtype=torch.float32)
-    silence(earlier, 0)
-    earlier.save_pretrained(tmp_path / "vae")
-    settings = VaeSettings()
-    generator = torch.Generator().manual_seed(0)
-    flat = torch.randint(0, 256, (8, 3, 1, 1), generator=generator, dtype=torch.uint8)
-    pictures = flat.expand(8, 3, 128, 128).contiguous()
-    vae = load_vae(settings, RunOptions(Path(), num_steps=1, start=tmp_path), pictures)
-    assert "channels woken: [0]" in capsys.readouterr().out
-    assert torch.equal(vae.decoder.conv_out.weight, earlier.decoder.conv_out.weight)
-    assert not torch.equal(vae.quant_conv.weight[0], earlier.quant_conv.weight[0])
-    assert torch.equal(vae.quant_conv.weight[1:4], earlier.quant_conv.weight[1:4])
+def test_a_decoder_learns_on_with_its_encoder_as_it_is() -> None:
+    settings = VaeSettings(trains_encoder=False)
+    vae = load_vae(settings, TINY_SD)
+    learning = {name.split(".")[0] for name, value in vae.named_parameters() if value.requires_grad}
+    assert learning == {"decoder", "post_quant_conv"}
 
 
 def test_new_words_get_embeddings_and_old_ones_keep_theirs(capsys) -> None:
