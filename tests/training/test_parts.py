@@ -10,11 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDPMScheduler
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.training_utils import compute_snr
 
-from sdhelpers.noise_schedule import add_noise, betas_to_alphas_cumprod, make_betas
 from training.engine import run as run_module
 from training.engine.checkpoints import load_checkpoint, save_checkpoint, write_atomically
 from training.engine.loop import Plan, make_step_generator
@@ -27,7 +26,6 @@ from training.stages.contrast import accuracies, contrastive_loss, shorten
 from training.stages.noise_prediction import (
     TrainingData,
     draw_noisy_batch,
-    draw_timesteps,
     load_scheduler,
     make_compute_loss,
     make_unet,
@@ -62,23 +60,6 @@ def make_ddpm():
     )
 
 
-def test_noisy_latents_agree_with_the_library_and_with_the_formula():
-    ddpm = make_ddpm()
-    alphas_cumprod = betas_to_alphas_cumprod(make_betas(1000, 0.00085, 0.012))
-    assert (alphas_cumprod - ddpm.alphas_cumprod).abs().max() < 1e-6
-    latents, noise = torch.randn(2, 5, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    timesteps = torch.tensor([0, 1, 500, 998, 999])
-    ours = add_noise(latents, noise, alphas_cumprod[timesteps])
-    assert (ours - ddpm.add_noise(latents, noise, timesteps)).abs().max() < 1e-5
-    for row, timestep in enumerate(timesteps.tolist()):
-        share = 1.0
-        for step in range(timestep + 1):
-            root = math.sqrt(0.00085) + step / 999 * (math.sqrt(0.012) - math.sqrt(0.00085))
-            share *= 1 - root**2
-        expected = math.sqrt(share) * latents[row] + math.sqrt(1 - share) * noise[row]
-        assert (ours[row] - expected).abs().max() < 1e-4
-
-
 def test_the_training_follows_stable_diffusions_schedule():
     assert (load_scheduler().alphas_cumprod - make_ddpm().alphas_cumprod).abs().max() == 0
 
@@ -92,15 +73,6 @@ def test_snr_weights_agree_with_the_librarys_snr(exponent, floor, least):
     weights = snr_weights(ddpm.alphas_cumprod, exponent, floor)
     assert np.allclose(weights, unscaled / unscaled.mean(), rtol=1e-4)
     assert weights[-1] / weights[0] == pytest.approx((1175.44 / least) ** exponent, rel=0.02)
-
-
-def test_timesteps_are_drawn_as_often_as_their_frequencies_say():
-    frequencies = torch.tensor([0.0, 1.0, 2.0, 5.0])
-    drawn = draw_timesteps(frequencies, 40_000, torch.Generator().manual_seed(0))
-    shares = torch.bincount(drawn, minlength=4) / len(drawn)
-    assert drawn.dtype == torch.int64
-    assert shares[0] == 0
-    assert (shares - frequencies / frequencies.sum()).abs().max() < 0.01  # four standard errors
 
 
 def test_errors_are_averaged_per_noise_level():
@@ -455,10 +427,3 @@ def test_a_checkpoint_of_another_precision_is_refused(tmp_path):
     run.save()
     with pytest.raises(ValueError, match="precision differ"):
         make_run(tmp_path)
-
-
-def test_schedulers_made_from_the_models_own_do_not_clip() -> None:
-    """The classes' default would clip latents as if they were pixels; the config says not to."""
-    config = load_scheduler().config
-    assert config["clip_sample"] is False
-    assert DDIMScheduler.from_config(config).config.clip_sample is False

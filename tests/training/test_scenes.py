@@ -9,27 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from training.world import facts as facts_module
+from training.world import facts as grammar
 from training.world import scenes, sprites
 from training.world.captions import PLAIN_OPENINGS, make_caption, plural, with_article
-from training.world.facts import (
-    BACKGROUND_COLOURS,
-    HEIGHT_RELATIONS,
-    HELD_OUT_COLOURS,
-    HELD_OUT_CROWNS,
-    HELD_OUT_PAIRS,
-    HELD_OUT_RIDES,
-    NEXT_TO,
-    OBJECT_COLOURS,
-    PLACES,
-    RIDING,
-    SIDE_RELATIONS,
-    STYLES,
-    Facts,
-    Thing,
-    draw_facts,
-    is_held_out,
-)
+from training.world.facts import Facts, Thing, draw_facts, is_held_out
 from training.world.nouns import HEADS, MOUNTS, NOUNS, RECOLOURABLE, RIDERS, SYNONYMS
 from training.world.paint import COLOURS, PLACE_COLOURS, coloured_sprite, recolour
 from training.world.scenes import paint_facts, scene
@@ -51,10 +34,10 @@ def drawn():
 def test_the_vocabulary_is_as_large_as_promised():
     assert len(set(NOUNS)) == len(NOUNS) >= 120
     assert len(RECOLOURABLE) >= 15
-    assert len(BACKGROUND_COLOURS) == 12
-    assert len(PLACES) == 9
-    assert set(OBJECT_COLOURS) | set(BACKGROUND_COLOURS) == set(COLOURS)
-    assert set(PLACES) == set(PLACE_COLOURS)
+    assert len(grammar.BACKGROUND_COLOURS) == 12
+    assert len(grammar.PLACES) == 9
+    assert set(grammar.OBJECT_COLOURS) | set(grammar.BACKGROUND_COLOURS) == set(COLOURS)
+    assert set(grammar.PLACES) == set(PLACE_COLOURS)
     for part in (RIDERS, MOUNTS, HEADS, RECOLOURABLE, SYNONYMS):
         assert part
         assert set(part) <= set(NOUNS)
@@ -93,27 +76,27 @@ def test_a_bad_seed_is_refused(seed):
 
 
 def test_training_never_contains_a_held_out_combination(drawn):
-    assert HELD_OUT_RIDES[0] == ("astronaut", "horse")
+    assert grammar.HELD_OUT_RIDES[0] == ("astronaut", "horse")
     forbidden_words = [
-        *(rf"{rider}s? riding an? (\w+ )?{mount}\b" for rider, mount in HELD_OUT_RIDES),
-        *(rf"\b{colour} {noun}s?\b" for colour, noun in HELD_OUT_COLOURS),
-        *(rf"\b{noun} wearing a crown" for noun in HELD_OUT_CROWNS),
+        *(rf"{rider}s? riding an? (\w+ )?{mount}\b" for rider, mount in grammar.HELD_OUT_RIDES),
+        *(rf"\b{colour} {noun}s?\b" for colour, noun in grammar.HELD_OUT_COLOURS),
+        *(rf"\b{noun} wearing a crown" for noun in grammar.HELD_OUT_CROWNS),
     ]
     pattern = re.compile("|".join(forbidden_words))
     for facts, caption in drawn:
         nouns = {thing.noun for thing in facts.things}
-        assert not any(set(pair) <= nouns for pair in HELD_OUT_PAIRS), caption
+        assert not any(set(pair) <= nouns for pair in grammar.HELD_OUT_PAIRS), caption
         assert not pattern.search(caption), caption
         for thing in facts.things:
-            assert (thing.colour, thing.noun) not in HELD_OUT_COLOURS, caption
+            assert (thing.colour, thing.noun) not in grammar.HELD_OUT_COLOURS, caption
 
 
 def test_without_the_check_held_out_combinations_would_occur(monkeypatch):
-    monkeypatch.setattr(facts_module, "is_held_out", lambda facts: False)
+    monkeypatch.setattr(grammar, "is_held_out", lambda facts: False)
     found = [
         facts
         for seed in range(NUM_SEEDS)
-        if is_held_out(facts := facts_module.draw_facts(random.Random(seed)))
+        if is_held_out(facts := grammar.draw_facts(random.Random(seed)))
     ]
     assert len(found) > 50
 
@@ -139,19 +122,24 @@ def test_held_out_combinations_are_recognised(facts, expected):
 def test_every_part_of_the_grammar_occurs(drawn):
     assert {facts.relation for facts, _ in drawn} == {
         None,
-        RIDING,
-        NEXT_TO,
-        *SIDE_RELATIONS,
-        *HEIGHT_RELATIONS,
+        grammar.RIDING,
+        grammar.NEXT_TO,
+        *grammar.SIDE_RELATIONS,
+        *grammar.HEIGHT_RELATIONS,
     }
-    assert {facts.style for facts, _ in drawn} == set(STYLES)
-    assert {facts.background for facts, _ in drawn} == {*PLACES, *BACKGROUND_COLOURS}
+    assert {facts.style for facts, _ in drawn} == set(grammar.STYLES)
+    assert {facts.background for facts, _ in drawn} == {
+        *grammar.PLACES,
+        *grammar.BACKGROUND_COLOURS,
+    }
     assert {thing.noun for facts, _ in drawn for thing in facts.things} == set(NOUNS)
     assert {thing.count for facts, _ in drawn for thing in facts.things} == {1, 2, 3}
     coloured = {
         (thing.noun, thing.colour) for facts, _ in drawn for thing in facts.things if thing.colour
     }
-    assert len(coloured) == len(RECOLOURABLE) * len(OBJECT_COLOURS) - len(HELD_OUT_COLOURS)
+    assert len(coloured) == len(RECOLOURABLE) * len(grammar.OBJECT_COLOURS) - len(
+        grammar.HELD_OUT_COLOURS
+    )
     silent = sum(not facts.says_background for facts, _ in drawn) / len(drawn)
     assert 0.2 < silent < 0.4
 
@@ -170,41 +158,21 @@ def test_captions_are_grammatical(drawn):
         assert caption == caption.strip(), caption
 
 
-@pytest.mark.parametrize(
-    ("phrase", "expected"),
-    [
-        ("orange", "an orange"),
-        ("unicorn", "a unicorn"),
-        ("UFO", "a UFO"),
-        ("umbrella", "an umbrella"),
-        ("blue horse", "a blue horse"),
-        ("orange cat", "an orange cat"),
-        ("aeroplane", "an aeroplane"),
-    ],
-)
-def test_articles_follow_the_sound(phrase, expected):
-    assert with_article(phrase) == expected
+def test_articles_follow_the_sound():
+    phrases = "an orange, a unicorn, a UFO, an umbrella, a blue horse, an orange cat, an aeroplane"
+    for expected in phrases.split(", "):
+        assert with_article(expected.split(" ", 1)[1]) == expected
 
 
-@pytest.mark.parametrize(
-    ("noun", "expected"),
-    [
-        ("cat", "cats"),
-        ("fox", "foxes"),
-        ("bus", "buses"),
-        ("mouse", "mice"),
-        ("sheep", "sheep"),
-        ("puppy", "puppies"),
-        ("cup of coffee", "cups of coffee"),
-        ("tomato", "tomatoes"),
-        ("strawberry", "strawberries"),
-        ("lorry", "lorries"),
-        ("snowman", "snowmen"),
-        ("key", "keys"),
-    ],
-)
-def test_plurals(noun, expected):
-    assert plural(noun) == expected
+def test_plurals():
+    pairs = (
+        "cat cats, fox foxes, bus buses, mouse mice, sheep sheep, puppy puppies, tomato tomatoes, "
+        "strawberry strawberries, lorry lorries, snowman snowmen, key keys"
+    )
+    for pair in pairs.split(", "):
+        noun, expected = pair.split()
+        assert plural(noun) == expected
+    assert plural("cup of coffee") == "cups of coffee"
 
 
 @pytest.mark.parametrize(
@@ -285,12 +253,12 @@ def test_a_rider_sits_higher_than_the_mount():
         assert red.mean(0)[0] < green.mean(0)[0] - 10
 
 
-@pytest.mark.parametrize("colour", OBJECT_COLOURS)
+@pytest.mark.parametrize("colour", grammar.OBJECT_COLOURS)
 def test_a_recoloured_sprite_has_its_new_colour(colour):
     pixels = np.asarray(coloured_sprite("heart", colour)).astype(np.float32)
     median = np.median(pixels[pixels[..., 3] > 200][:, :3], axis=0)
     distances = {
-        name: np.abs(median - np.array(COLOURS[name])).sum() for name in set(OBJECT_COLOURS)
+        name: np.abs(median - np.array(COLOURS[name])).sum() for name in set(grammar.OBJECT_COLOURS)
     }
     assert min(distances, key=distances.get) == colour
 
@@ -303,7 +271,7 @@ def test_recolouring_keeps_the_shape_and_refuses_what_it_cannot_paint():
         recolour(Image.new("RGBA", (8, 8), (128, 128, 128, 255)), "green", "main")
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", grammar.STYLES)
 def test_a_style_changes_the_picture_and_only_its_look(style):
     plain = Facts((Thing("cat"),), background="blue")
     pixels = np.asarray(paint_facts(replace(plain, style=style), 3)).astype(int)
@@ -393,7 +361,7 @@ def test_an_incomplete_folder_of_the_users_is_left_alone(tmp_path, monkeypatch):
 
 def test_a_contrary_caption_swaps_the_two_things_and_nothing_else():
     made_scenes = [scene(seed) for seed in range(300)]
-    ordered = [made for made in made_scenes if made.facts.relation not in (None, NEXT_TO)]
+    ordered = [made for made in made_scenes if made.facts.relation not in (None, grammar.NEXT_TO)]
     assert len(ordered) > 60
     for made in made_scenes:
         assert (made.contrary_caption is not None) == (made in ordered)

@@ -7,18 +7,18 @@ from typing import TypeVar, get_type_hints
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """What every trained stage sets, with values of its own, and reasons where they differ."""
+    """What every stage that trains has to set."""
 
     # Examples per step.
     batch_size: int
-    # No unit. AdamW's peak.
-    learning_rate: float
+    # No unit. AdamW's peak, as high as stays stable for networks and batches of these sizes.
+    learning_rate: float = 1e-3
     # Steps to reach the peak.
-    num_warmup_steps: int
+    num_warmup_steps: int = 200
     # Share of the run in which the rate falls to zero (cosine).
     decay_share: float
     # No unit. 0.999 averages about the last 1,000 steps, 0.998 the last 500.
-    ema_decay: float
+    ema_decay: float = 0.999
     # Seed of the weights and of the draws of every step.
     seed: int
 
@@ -43,8 +43,6 @@ class VaeSettings(TrainingSettings):
     crop_size: int = 64
     # Share of the run. The last part sees whole pictures, as the finished VAE will.
     whole_share: float = 0.2
-    # No unit. The peak that stays stable with AdamW and batches of 16.
-    learning_rate: float = 1e-3
     num_warmup_steps: int = 100
     decay_share: float = 0.6
     # No unit. Keeps the edges between neighbouring pixels, which L1 alone blurs.
@@ -69,7 +67,6 @@ class VaeSettings(TrainingSettings):
     # No unit. Log variance of the latents at the start: exp(-6) is a standard deviation of 0.05.
     # From 0 on, noise drowns the means, and the decoder paints grey for hundreds of steps.
     initial_log_variance: float = -6.0
-    ema_decay: float = 0.999
     seed: int = 0
 
 
@@ -105,9 +102,6 @@ class TextEncoderSettings(TrainingSettings):
     tower_channels: tuple[int, ...] = (64, 128, 256)
     # Pairs per step. Contrast needs many wrong captions beside each right one.
     batch_size: int = 256
-    # No unit. AdamW's peak for a small transformer.
-    learning_rate: float = 1e-3
-    num_warmup_steps: int = 200
     decay_share: float = 0.7
     # No unit. Standard deviation of new token embeddings, as in CLIP.
     embedding_std: float = 0.02
@@ -132,9 +126,7 @@ class UnetSettings(TrainingSettings):
     norm_num_groups: int = 16
     # Scenes per step.
     batch_size: int = 64
-    # No unit. AdamW's peak with batches of 64.
     learning_rate: float = 6e-4
-    num_warmup_steps: int = 200
     decay_share: float = 0.5
     # Whether the text encoder learns along. SD's is frozen; the shipped one learned along.
     trains_text_encoder: bool = False
@@ -149,7 +141,6 @@ class UnetSettings(TrainingSettings):
     snr_floor: float = 0.04
     # Bins of the noise level, over which the loss is reported.
     num_loss_bins: int = 5
-    ema_decay: float = 0.999
     seed: int = 2
 
 

@@ -50,8 +50,6 @@ class JudgeSettings(TrainingSettings):
     max_noise: float = 0.08
     # Processes that render; None takes as many as there are cores, 0 renders in between.
     num_workers: int | None = None
-    # No unit. AdamW's peak for a small network with batches of 64.
-    learning_rate: float = 1e-3
     num_warmup_steps: int = 100
     decay_share: float = 0.7
     ema_decay: float = 0.998

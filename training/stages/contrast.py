@@ -11,6 +11,7 @@ from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from training.engine.loop import ComputeLoss, make_step_generator
+from training.engine.start import fit_vocabulary
 
 if TYPE_CHECKING:
     from typing import Any
@@ -52,10 +53,8 @@ def make_text_encoder(
             **text_encoder_architecture(settings),
         )
     )
-    weight = text_encoder.get_input_embeddings().weight
-    with torch.no_grad():
-        weight.zero_()
-        weight[used_ids] = torch.randn(len(used_ids), settings.hidden_size) * settings.embedding_std
+    nn.init.zeros_(text_encoder.get_input_embeddings().weight)
+    fit_vocabulary(text_encoder, used_ids, settings.embedding_std)
     return text_encoder
 
 

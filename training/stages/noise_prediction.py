@@ -142,7 +142,7 @@ def draw_noisy_batch(
     Args:
         data: what to draw from.
         alphas_cumprod: (T,), of the noise schedule, on the data's device.
-        frequencies: (T,), likewise, how often each timestep is drawn; see `draw_timesteps`.
+        frequencies: (T,), likewise, how often each timestep is drawn.
         settings: `UnetSettings`.
         generator: the source of chance, likewise.
 
@@ -155,7 +155,7 @@ def draw_noisy_batch(
     chosen = torch.randint(len(data.mean), (count,), generator=generator, device=device)
     spread = torch.randn(shape, generator=generator, device=device)
     chances = torch.rand(count, generator=generator, device=device)
-    timesteps = draw_timesteps(frequencies, count, generator)
+    timesteps = torch.multinomial(frequencies, count, replacement=True, generator=generator)
     noise = torch.randn(shape, generator=generator, device=device)
     latents = (data.mean[chosen] + data.std[chosen] * spread) * data.scaling_factor
     conditions = data.conditions[chosen]
@@ -187,22 +187,6 @@ def snr_weights(alphas_cumprod: torch.Tensor, exponent: float, floor: float = 0.
     snr = alphas_cumprod / (1 - alphas_cumprod)
     weights = snr.clamp(min=floor) ** -exponent
     return weights / weights.mean()
-
-
-def draw_timesteps(
-    frequencies: torch.Tensor, count: int, generator: torch.Generator
-) -> torch.Tensor:
-    """Draw timesteps, each as often as its frequency says.
-
-    Args:
-        frequencies: (T,), at least 0; their sum may be any number above 0.
-        count: how many.
-        generator: the source of chance, on the device of the frequencies.
-
-    Returns:
-        (count,) int64 in [0, T), on the device of the frequencies.
-    """
-    return torch.multinomial(frequencies, count, replacement=True, generator=generator)
 
 
 def noise_prediction_errors(noise_pred: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
