@@ -12,10 +12,10 @@ import numpy as np
 from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
-from training import scenes
-from training.facts import RIDING, Facts, Thing
-from training.paint import IMAGE_SIZE
-from training.scenes import FIRST_EVALUATION_SEED
+from training.world import scenes
+from training.world.facts import RIDING, Facts, Thing
+from training.world.paint import IMAGE_SIZE
+from training.world.scenes import FIRST_EVALUATION_SEED
 
 SAMPLES = Path(__file__).parents[1] / "notebooks" / "pictures" / "samples"
 FONT = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"

@@ -11,36 +11,31 @@ import argparse
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from sdhelpers.model.loading import load_components
-from sdhelpers.model.parts import Components
-from training.answers import ask_judge
-from training.checkpoints import write_atomically
-from training.evaluation import (
+from sdhelpers import TINY_SD, Components, load_components
+from training.engine.checkpoints import Kept, fingerprint, write_atomically
+from training.engine.settings import override
+from training.judging.evaluation import (
     measure_diversity,
     measure_fidelity,
     measure_judge,
     measure_point,
     measure_vae,
 )
-from training.evaluation_settings import (
+from training.judging.judge import JUDGE_FOLDER, Judge, ask_judge, load_judge
+from training.judging.painting import Sampling, render, seconds_for_one
+from training.judging.prompts import (
     EvaluationSettings,
     diversity_prompts,
     draw_prompt_set,
     join,
+    seen_captions,
 )
-from training.fidelity import seen_captions
-from training.judge import JUDGE_FOLDER, Judge, load_judge
-from training.kept import Kept, fingerprint
-from training.painting import Sampling, render, seconds_for_one
-from training.report import make_report, put_into_card
-from training.sample import SHIPPED_FOLDER
-from training.settings import override
+from training.judging.report import make_report, put_into_card
 
 RESULTS_PATH = Path(__file__).parent / "results.json"
 
@@ -56,18 +51,13 @@ def describe_machine(device: torch.device) -> dict:
     }
 
 
-def measure_anew(name: str, measure: Callable[[], Any]) -> Any:
-    """Measure without keeping: what `evaluate` does if it is given no `Kept`."""
-    return measure()
-
-
 def measure_curves(
     components: Components,
     judge: Judge,
     settings: EvaluationSettings,
     barred: frozenset[str],
+    keep: Kept,
     say: Callable[[str], None],
-    keep: Callable[[str, Callable[[], Any]], Any],
 ) -> tuple[list[dict], list[dict], Sampling]:
     """Measure both curves.
 
@@ -105,8 +95,8 @@ def evaluate(
     components: Components,
     judge: Judge,
     settings: EvaluationSettings,
+    keep: Kept,
     say: Callable[[str], None] = print,
-    keep: Callable[[str, Callable[[], Any]], Any] = measure_anew,
 ) -> dict:
     """Measure everything.
 
@@ -114,9 +104,8 @@ def evaluate(
         components: of the model, in float32.
         judge: the trained judge, on the same device.
         settings: how much of everything.
+        keep: the parts that a killed evaluation has measured already.
         say: is told how far it is.
-        keep: gets the name of a part and a function that measures it, and gives its result: a
-            `Kept` lets a killed evaluation go on.
 
     Returns:
         dict for JSON, see the functions of `evaluation`.
@@ -137,7 +126,7 @@ def evaluate(
     )
     barred = seen | {prompt.text for prompt in join(prompt_set)}  # the scale is chosen on others
     guidance_curve, steps_curve, sampling = measure_curves(
-        components, judge, settings, barred, say, keep
+        components, judge, settings, barred, keep, say
     )
     say(f"painting the main figures with {sampling}")
     results["sampling"] = asdict(sampling)
@@ -156,21 +145,23 @@ def evaluate(
 
 
 def read_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line; what belongs to the `EvaluationSettings` has their fields' names."""
     default = EvaluationSettings()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=SHIPPED_FOLDER, help="model folder")
+
+    def add_setting(option: str, name: str, type_: type, text: str) -> None:
+        value = getattr(default, name)
+        parser.add_argument(option, dest=name, type=type_, default=value, help=text)
+
+    parser.add_argument("--model", type=Path, default=TINY_SD, help="model folder")
     parser.add_argument("--judge", type=Path, default=JUDGE_FOLDER, help="folder")
-    parser.add_argument("--prompts", type=int, default=default.num_prompts, help="per category")
-    parser.add_argument("--curve-prompts", type=int, default=default.num_curve_prompts)
-    parser.add_argument("--vae-scenes", type=int, default=default.num_vae_scenes)
-    parser.add_argument("--guidance", type=float, help="scale of the main figures; else the best")
-    parser.add_argument("--batch-size", type=int, default=default.batch_size)
-    parser.add_argument(
-        "--training-scenes",
-        type=int,
-        default=default.num_training_scenes,
-        help="the cache's num_scenes, if it was changed",
+    add_setting("--prompts", "num_prompts", int, "per category")
+    add_setting("--curve-prompts", "num_curve_prompts", int, "per category, at each point")
+    add_setting("--vae-scenes", "num_vae_scenes", int, "for PSNR and SSIM")
+    add_setting("--guidance", "guidance_scale", float, "of the main figures; else the best")
+    add_setting("--batch-size", "batch_size", int, "pictures at a time")
+    add_setting(
+        "--training-scenes", "num_training_scenes", int, "the cache's num_scenes, if changed"
     )
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="NAME=VALUE", help="other EvaluationSettings"
@@ -196,15 +187,9 @@ def write_results(results: dict, out: Path, card: Path | None) -> None:
 def main() -> None:
     """Evaluate as the command line says."""
     arguments = read_arguments()
-    settings = replace(
-        EvaluationSettings(),
-        num_prompts=arguments.prompts,
-        num_curve_prompts=arguments.curve_prompts,
-        num_vae_scenes=arguments.vae_scenes,
-        guidance_scale=arguments.guidance,
-        batch_size=arguments.batch_size,
-        num_training_scenes=arguments.training_scenes,
-    )
+    names = {field.name for field in fields(EvaluationSettings)}
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    settings = EvaluationSettings(**given)
     settings = override(settings, arguments.set)
     if arguments.card is not None:  # better now than in an hour
         put_into_card(arguments.card.read_text(encoding="utf-8"), "")
@@ -212,7 +197,7 @@ def main() -> None:
     judge, config = load_judge(arguments.judge)
     mark = fingerprint([arguments.model, arguments.judge], asdict(settings))
     keep = Kept(arguments.out.with_suffix(".unfinished.json"), mark)
-    results = evaluate(components, judge.to(components.unet.device), settings, keep=keep)
+    results = evaluate(components, judge.to(components.unet.device), settings, keep)
     results = {"model": arguments.model.resolve().name, **results}
     results["judge"]["num_steps"] = config["num_steps"]
     write_results(results, arguments.out, arguments.card)

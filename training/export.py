@@ -9,14 +9,14 @@ import json
 import zipfile
 from pathlib import Path
 
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load, save
 from transformers import CLIPTextModel
 
-from training.checkpoints import write_atomically
-from training.options import DEFAULT_FOLDER
-from training.sample import make_pipeline
-from training.vocabulary import load_tokenizer
+from training.engine.checkpoints import write_atomically
+from training.engine.options import DEFAULT_FOLDER
+from training.stages.noise_prediction import load_scheduler
+from training.world.data import load_tokenizer
 
 
 def export(folder: Path, out: Path) -> None:
@@ -26,11 +26,15 @@ def export(folder: Path, out: Path) -> None:
         folder: the run's folder.
         out: the model folder; files of an earlier model in it are replaced.
     """
-    pipeline = make_pipeline(
-        AutoencoderKL.from_pretrained(folder / "vae" / "model").half(),
-        CLIPTextModel.from_pretrained(folder / "unet" / "text_encoder").half(),
-        load_tokenizer(),
-        UNet2DConditionModel.from_pretrained(folder / "unet" / "model").half(),
+    pipeline = StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(folder / "vae" / "model").half(),
+        text_encoder=CLIPTextModel.from_pretrained(folder / "unet" / "text_encoder").half(),
+        tokenizer=load_tokenizer(),
+        unet=UNet2DConditionModel.from_pretrained(folder / "unet" / "model").half(),
+        scheduler=load_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
     )
     for part in ("vae", "unet"):  # diffusers would write down the folder that it read from
         getattr(pipeline, part).register_to_config(_name_or_path=part)

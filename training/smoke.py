@@ -6,11 +6,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from training.cache_latents import cache_latents
+import torch
+
+from sdhelpers import load_components
+from training.engine.options import RunOptions, make_accelerator
+from training.engine.settings import SMOKE_SETTINGS
 from training.export import export
-from training.options import RunOptions, choose_precision
-from training.sample import load_pipeline, sample_images, save_grid
-from training.settings import SMOKE_SETTINGS
+from training.judging.painting import Sampling, paint_images, save_grid
+from training.stages.latent_cache import cache_latents
 from training.train_text_encoder import train_text_encoder
 from training.train_unet import train_unet
 from training.train_vae import train_vae
@@ -19,28 +22,25 @@ from training.train_vae import train_vae
 NUM_STEPS = {"vae": 60, "text_encoder": 40, "unet": 60}
 
 
-def run_chain(folder: Path, precision: str = "auto") -> Path:
+def run_chain(folder: Path) -> Path:
     """Train all stages, export the model, paint two pictures with it.
 
     Args:
         folder: where the run, the model and the pictures go.
-        precision: see `RunOptions`.
 
     Returns:
         Path of the model folder.
     """
-    precision = choose_precision(precision)
-
-    def options(stage: str) -> RunOptions:
-        return RunOptions(folder, num_steps=NUM_STEPS[stage], precision=precision)
-
-    train_vae(SMOKE_SETTINGS["vae"], options("vae"))
-    cache_latents(SMOKE_SETTINGS["cache"], folder, precision)
-    train_text_encoder(SMOKE_SETTINGS["text_encoder"], options("text_encoder"))
-    train_unet(SMOKE_SETTINGS["unet"], options("unet"))
+    train_vae(SMOKE_SETTINGS["vae"], RunOptions(folder, NUM_STEPS["vae"]))
+    cache_latents(SMOKE_SETTINGS["cache"], folder, make_accelerator("no"))
+    train_text_encoder(
+        SMOKE_SETTINGS["text_encoder"], RunOptions(folder, NUM_STEPS["text_encoder"])
+    )
+    train_unet(SMOKE_SETTINGS["unet"], RunOptions(folder, NUM_STEPS["unet"]))
     export(folder, folder / "model")
     prompts = ("a photograph of an astronaut riding a horse", "a cat")
-    images = sample_images(load_pipeline(folder / "model"), prompts, num_inference_steps=4)
+    components = load_components(folder / "model", dtype=torch.float32)
+    images = paint_images(components, prompts, range(2), Sampling(num_inference_steps=4))
     save_grid(images, folder / "samples.png")
     return folder / "model"
 

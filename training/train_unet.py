@@ -3,44 +3,28 @@
 Run: python -m training.train_unet --minutes 180
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel
 
-from sdhelpers.schedule import betas_to_alphas_cumprod, make_betas
-from sdhelpers.text import tokenize_prompt
-from training.cache_latents import load_latents
-from training.joint import TextToNoise
-from training.loop import ComputeLoss, make_step_generator
-from training.noise import (
-    mean_per_bin,
-    noise_prediction_errors,
-    snr_weights,
+from sdhelpers import Components
+from training.engine.options import RunOptions, make_accelerator, train_from_command_line
+from training.engine.run import Run
+from training.engine.settings import SMOKE_SETTINGS, TextEncoderSettings, UnetSettings
+from training.engine.start import fit_vocabulary, load_start
+from training.judging.painting import Sampling, paint_images, save_grid
+from training.stages.latent_cache import load_latents
+from training.stages.noise_prediction import (
+    TextToNoise,
+    TrainingData,
+    embed,
+    load_scheduler,
+    make_compute_loss,
+    make_unet,
 )
-from training.options import (
-    RunOptions,
-    make_accelerator,
-    train_from_command_line,
-)
-from training.run import Run
-from training.sample import make_pipeline, sample_images, save_grid
-from training.settings import TextEncoderSettings
-from training.start import fit_vocabulary, load_start
-from training.unet_data import TrainingData, draw_noisy_batch, embed
-from training.vocabulary import load_tokenizer, used_token_ids
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from accelerate import Accelerator
-
-    from training.settings import UnetSettings
+from training.world.data import load_tokenizer, tokenize, used_token_ids
 
 # Two of them were never in training; the others show what was learnt first.
 SHOWN_PROMPTS = (
@@ -55,30 +39,6 @@ SHOWN_PROMPTS = (
 )
 
 
-def make_unet(
-    settings: UnetSettings, latent_shape: Sequence[int], cross_attention_dim: int
-) -> UNet2DConditionModel:
-    """Return a new UNet: text is read on the two finest levels, and in the middle."""
-    levels = len(settings.block_out_channels)
-    unet = UNet2DConditionModel(
-        sample_size=latent_shape[-1],
-        in_channels=latent_shape[0],
-        out_channels=latent_shape[0],
-        layers_per_block=settings.layers_per_block,
-        block_out_channels=settings.block_out_channels,
-        down_block_types=("CrossAttnDownBlock2D",) * (levels - 1) + ("DownBlock2D",),
-        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (levels - 1),
-        cross_attention_dim=cross_attention_dim,
-        attention_head_dim=settings.attention_head_dim,
-        norm_num_groups=settings.norm_num_groups,
-        resnet_time_scale_shift="scale_shift",
-    )
-    if not torch.cuda.is_available():
-        # Plain attention: the fused kernel's backward pass is slow on a CPU.
-        unet.set_attn_processor(AttnProcessor())
-    return unet
-
-
 def load_start_unet(folder: Path, like: UNet2DConditionModel) -> UNet2DConditionModel:
     """Return the UNet of a model.
 
@@ -91,42 +51,6 @@ def load_start_unet(folder: Path, like: UNet2DConditionModel) -> UNet2DCondition
     """
     wanted = {name: value for name, value in like.config.items() if not name.startswith("_")}
     return load_start(UNet2DConditionModel, folder, "unet", wanted)
-
-
-def make_compute_loss(
-    data: TrainingData, settings: UnetSettings, accelerator: Accelerator
-) -> ComputeLoss:
-    """Return the loss function of the UNet's training steps.
-
-    Half of a timestep's weight is how often it is drawn, half how much it then counts: gradients
-    of single scenes are about equally long so, and no noise level drowns the others.
-
-    Args:
-        data: `TrainingData`, on the accelerator's device.
-        settings: `UnetSettings`.
-        accelerator: accelerate.Accelerator.
-    """
-    betas = make_betas(settings.num_train_timesteps, settings.beta_start, settings.beta_end)
-    device = accelerator.device
-    alphas_cumprod = betas_to_alphas_cumprod(betas).to(device)
-    weights = snr_weights(alphas_cumprod, settings.snr_exponent / 2, settings.snr_floor)
-
-    def compute_loss(
-        model: torch.nn.Module, step: int, share: float
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        generator = make_step_generator(settings.seed, step, accelerator.process_index, device)
-        noisy_latents, noise, timesteps, conditions = draw_noisy_batch(
-            data, alphas_cumprod, weights, settings, generator
-        )
-        noisy_latents = noisy_latents.contiguous(memory_format=torch.channels_last)
-        noise_pred = model(noisy_latents, timesteps, conditions).sample
-        errors = noise_prediction_errors(noise_pred.float(), noise)
-        bins = mean_per_bin(
-            errors.detach(), timesteps, settings.num_train_timesteps, settings.num_loss_bins
-        )
-        return (weights[timesteps] * errors).mean(), bins
-
-    return compute_loss
 
 
 def take_text_encoder(
@@ -162,7 +86,7 @@ def train_unet(settings: UnetSettings, options: RunOptions) -> None:
     accelerator = make_accelerator(options.precision)
     tokenizer = load_tokenizer()
     cache = load_latents(options.folder)
-    empty_ids = tokenize_prompt(tokenizer, "")
+    empty_ids = tokenize(tokenizer, [""])
     torch.manual_seed(settings.seed)
     used_ids = used_token_ids(cache.input_ids, tokenizer)
     text_encoder = take_text_encoder(settings, options, used_ids).to(accelerator.device)
@@ -170,7 +94,7 @@ def train_unet(settings: UnetSettings, options: RunOptions) -> None:
     if options.start is not None:
         unet.load_state_dict(load_start_unet(options.start, unet).state_dict())
     if settings.trains_text_encoder:
-        model, conditions = TextToNoise(text_encoder, unet), (cache.input_ids, empty_ids.int())
+        model, conditions = TextToNoise(text_encoder, unet), (cache.input_ids, empty_ids)
     else:
         model = unet
         conditions = tuple(
@@ -186,8 +110,11 @@ def train_unet(settings: UnetSettings, options: RunOptions) -> None:
 
     def show_samples(averaged: torch.nn.Module, path: Path) -> None:
         averaged_text_encoder, averaged_unet = split(averaged)
-        pipeline = make_pipeline(vae, averaged_text_encoder, tokenizer, averaged_unet)
-        save_grid(sample_images(pipeline, SHOWN_PROMPTS), path)
+        components = Components(
+            tokenizer, averaged_text_encoder, averaged_unet, vae, load_scheduler()
+        )
+        seeds = range(len(SHOWN_PROMPTS))
+        save_grid(paint_images(components, SHOWN_PROMPTS, seeds, Sampling()), path)
 
     data = TrainingData(cache.mean, cache.std, *conditions, cache.scaling_factor)
     data = data.to(accelerator.device)
@@ -200,7 +127,7 @@ def train_unet(settings: UnetSettings, options: RunOptions) -> None:
 
 def main() -> None:
     """Train the UNet as the command line says."""
-    train_from_command_line(__doc__, "unet", train_unet)
+    train_from_command_line(__doc__, UnetSettings(), SMOKE_SETTINGS["unet"], train_unet)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from tools.make_sample_pictures import (
     draw_sign,
     draw_stripes,
 )
-from training.facts import is_held_out
-from training.sprites import is_complete, sprite_folder
+from training.world.facts import is_held_out
+from training.world.sprites import is_complete, sprite_folder
 
 LARGEST_FOLDER = 100_000  # bytes
 

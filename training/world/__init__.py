@@ -1,0 +1,1 @@
+"""What is painted: a small world of sprites, its scenes and their captions."""
