@@ -19,18 +19,10 @@ IRREGULAR_PLURALS = {
     "deer": "deer",
     "fish": "fish",
     "cup of coffee": "cups of coffee",
-    "puppy": "puppies",
-    "bunny": "bunnies",
-    "pony": "ponies",
     "maple leaf": "maple leaves",
-    "butterfly": "butterflies",
-    "strawberry": "strawberries",
-    "lorry": "lorries",
     "snowman": "snowmen",
     "superhero": "superheroes",
     "volcano": "volcanoes",
-    "octopus": "octopuses",
-    "hippopotamus": "hippopotamuses",
 }
 # The article follows the sound, not the letter: "a unicorn", "a UFO", "an orange".
 SOUNDS_LIKE_A_CONSONANT = ("unicorn", "UFO")
@@ -56,6 +48,8 @@ def plural(noun: str) -> str:
         return IRREGULAR_PLURALS[noun]
     if noun.endswith(("s", "sh", "ch", "x", "tomato")):
         return f"{noun}es"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return f"{noun[:-1]}ies"
     return f"{noun}s"
 
 
