@@ -1,6 +1,7 @@
 """What goes wrong between here and the Hugging Face hub, in words that say what to do."""
 
 import errno
+import json
 import os
 import re
 
@@ -22,6 +23,14 @@ _BUILT_IN = "The built-in model needs no network: load_components()."
 
 class ModelError(OSError):
     """A model can't be had: the message says which, why, and what to do."""
+
+
+def hub_failures() -> tuple[type[Exception], ...]:
+    """List what the hub's client raises when the hub, the network or the disk fails it."""
+    from huggingface_hub import errors
+
+    # The last: an answer that is none of the hub's, such as the login page of a network.
+    return OSError, errors.HTTPError, json.JSONDecodeError
 
 
 def explain(error: BaseException, model: str, revision: str, cache: str) -> ModelError:
@@ -83,6 +92,11 @@ def _diagnose_system(causes: list[BaseException], cache: str) -> tuple[str, str]
             f"the download broke off: {_first_line(causes[0])}",
             "start again; files that were fetched whole are kept.",
         )
+    if "JSONDecodeError" in names:
+        return (
+            "what answered was not the hub: perhaps the login page of this network.",
+            "open any page in a browser, and check HF_ENDPOINT if you set it; then start again.",
+        )
     if names & _NO_NETWORK or "LocalEntryNotFoundError" in names:
         return (
             "there is no way to the hub from here, and it is not in the cache.",
@@ -101,7 +115,7 @@ def _say_gated(error: BaseException, model: str, revision: str) -> tuple[str, st
 
 
 def _say_no_model(error: BaseException, model: str, revision: str) -> tuple[str, str]:
-    known = ", ".join(name for name in KNOWN_MODELS if "/" in name and not name.startswith("/"))
+    known = ", ".join(one.name for one in KNOWN_MODELS.values() if not one.is_built_in)
     return (
         "the hub has no model of this name, or hides it (models are renamed and taken down).",
         f"check the spelling. These are meant for the notebooks: {known}. For a private one say "
