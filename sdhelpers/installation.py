@@ -113,7 +113,7 @@ def _examine_device() -> list[Finding]:
 
 
 def _repair_device(error: Exception) -> str:
-    """Say what fits the cause: a full memory, a device that was asked for, or one that was found."""
+    """Say what fits the cause: a full memory, a device asked for, or one that was found."""
     from sdhelpers.model.device import is_memory_error
 
     if is_memory_error(error):

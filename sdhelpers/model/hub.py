@@ -79,17 +79,11 @@ def fetch_model(
         info = HfApi().model_info(model, revision=revision, files_metadata=True, timeout=_PATIENCE)
         files = choose_files(info, parts, variant)
         _throw_away_damaged(model, files, info.sha)
-        files = [one for one in files if _find_cached(model, one.rfilename, info.sha) is None]
-        _announce(
-            model,
-            revision,
-            [
-                hf_hub_download(model, file.rfilename, revision=info.sha, dry_run=True)
-                for file in files
-            ],
-            variant,
-        )
-        for file in files:
+        missing = [one for one in files if _find_cached(model, one.rfilename, info.sha) is None]
+        names = [file.rfilename for file in missing]
+        plan = [hf_hub_download(model, name, revision=info.sha, dry_run=True) for name in names]
+        _announce(model, revision, plan, variant)
+        for file in missing:
             _fetch(model, file, info.sha)
         # Last, for now the cache notes which commit the branch stands for: later nobody is asked.
         hf_hub_download(model, _ALWAYS_THERE, revision=revision)
@@ -113,7 +107,7 @@ def choose_files(
         ModelError: if this is no model of this kind, or a part's weights are not there as
             safetensors, or not in this variant.
     """
-    files = {file.rfilename: file for file in info.siblings}
+    files = {file.rfilename: file for file in info.siblings or []}
     lacking = [path for path in _NEEDED if path not in files]
     if lacking:
         raise ModelError(
@@ -121,7 +115,7 @@ def choose_files(
             f"{', '.join(lacking)}.\nWhat to do: check the spelling, or take another model."
         )
     chosen = [path for path in files if re.fullmatch(_SMALL_FILES, path)]
-    for part in set(_NETWORKS) & set(parts):
+    for part in [one for one in _NETWORKS if one in parts]:
         pattern = _weights_pattern(part, variant)
         weights = [path for path in files if re.fullmatch(pattern, path)]
         if not weights:
@@ -187,8 +181,8 @@ def _throw_away_damaged(model: str, files: "Sequence[RepoSibling]", commit: str)
 
 
 def _is_damaged(path: Path, file: "RepoSibling") -> bool:
-    """Compare a file with what the hub says of it; of small files it gives the size alone."""
-    if path.stat().st_size != file.size:
+    """Compare a file with what the hub says of it: no checksum of small files, a mirror nothing."""
+    if file.size is not None and path.stat().st_size != file.size:
         return True
     if file.lfs is None:
         return path.suffix == ".json" and bool(find_json_problem(path))
@@ -199,11 +193,13 @@ def _is_damaged(path: Path, file: "RepoSibling") -> bool:
 def _announce(
     model: str, revision: str, files: "list[DryRunFileInfo]", variant: str | None
 ) -> None:
-    """Say what will be fetched, and stop here if the disk has no room for it."""
+    """Say what will be fetched, if anything, and stop here if the disk has no room for it."""
     from huggingface_hub import constants
 
     cache = Path(constants.HF_HUB_CACHE)
     sizes = {file.filename: file.file_size or 0 for file in files if file.will_download}
+    if not sizes:
+        return
     total = sum(sizes.values())
     nearest = find_existing(cache)
     if nearest is None:  # on Windows, a drive that is not there

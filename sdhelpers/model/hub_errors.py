@@ -12,6 +12,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 # By name, for the hub's client changed its HTTP library twice (requests, httpx, httpx2).
 _NO_NETWORK = {"ConnectError", "ConnectionError", "TimeoutException", "NetworkError", "ProxyError"}
+_NOT_THE_HUB = {"JSONDecodeError", "FileMetadataError"}
 _CUT_OFF = {"RemoteProtocolError", "ReadError", "ChunkedEncodingError", "IncompleteRead"}
 
 # hf_xet, which fetches large files, says the system's number only in its text.
@@ -92,7 +93,7 @@ def _diagnose_system(causes: list[BaseException], cache: str) -> tuple[str, str]
             f"the download broke off: {_first_line(causes[0])}",
             "start again; files that were fetched whole are kept.",
         )
-    if "JSONDecodeError" in names:
+    if names & _NOT_THE_HUB:
         return (
             "what answered was not the hub: perhaps the login page of this network.",
             "open any page in a browser, and check HF_ENDPOINT if you set it; then start again.",
