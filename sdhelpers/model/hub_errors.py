@@ -12,6 +12,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 # By name, for the hub's client changed its HTTP library twice (requests, httpx, httpx2).
 _NO_NETWORK = {"ConnectError", "ConnectionError", "TimeoutException", "NetworkError", "ProxyError"}
+_NO_NETWORK |= {"UnsupportedProtocol"}  # HF_ENDPOINT without its https://
 _NOT_THE_HUB = {"JSONDecodeError", "FileMetadataError"}
 _CUT_OFF = {"RemoteProtocolError", "ReadError", "ChunkedEncodingError", "IncompleteRead"}
 
@@ -87,6 +88,11 @@ def _diagnose_system(causes: list[BaseException], cache: str) -> tuple[str, str]
         return (
             f"there is no right to write to the cache folder {cache}.",
             "set HF_HOME to a folder of your own, or change the folder's rights.",
+        )
+    if errno.ENOTDIR in codes:
+        return (
+            f"the cache {cache} is no folder, or lies in what is none.",
+            "set HF_HOME to a folder of your own.",
         )
     if "Consistency check failed" in text or _XET_CUT_OFF in text or names & _CUT_OFF:
         return (

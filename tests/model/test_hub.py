@@ -225,9 +225,10 @@ def test_the_built_in_model_works_when_the_hub_does_not(hub: LocalHub) -> None:
     assert load_components(device="cpu").unet is not None
 
 
-def test_no_network(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    point_at("http://127.0.0.1:9", monkeypatch)  # nobody listens there
-    with pytest.raises(ModelError, match=r"no way to the hub from here.*\n.*proxy"):
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "127.0.0.1:9"])  # nobody listens there
+def test_no_network(hub: LocalHub, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    point_at(url, monkeypatch)
+    with pytest.raises(ModelError, match=r"no way to the hub from here.*\n.*proxy.*HF_ENDPOINT"):
         fetch_model(MODEL)
 
 
@@ -349,6 +350,7 @@ def test_a_cache_that_may_not_be_written(hub: LocalHub, cache: Path) -> None:
         (errno.EACCES, "no right to write"),
         (errno.EROFS, "no right to write"),
         (errno.ENOSPC, "the disk is full"),
+        (errno.ENOTDIR, "is no folder"),
     ],
 )
 def test_what_the_disk_says(
@@ -420,6 +422,20 @@ def test_what_a_power_cut_left_damaged_is_fetched_again(
     for path in (weights, config):
         assert path.read_bytes() == (v1_shaped / path.relative_to(fetched)).read_bytes()
     assert len(contents(hub.requests)) == 2
+
+
+def test_a_cache_that_was_tidied_by_hand(hub: LocalHub, cache: Path, v1_shaped: Path) -> None:
+    fetched = fetch_model(MODEL, ["vae"])
+    (fetched / VAE).resolve().unlink()
+    (note,) = cache.glob("*/refs/main")
+    note.write_text("")
+    assert fetch_model(MODEL, ["vae"]) == fetched
+    assert (fetched / VAE).read_bytes() == (v1_shaped / VAE).read_bytes()
+    assert note.read_text() == COMMIT
+    shutil.rmtree(cache)
+    cache.write_text("no folder")
+    with pytest.raises(ModelError, match=r"is no folder.*\n.*HF_HOME"):
+        fetch_model(MODEL, ["vae"])
 
 
 def test_a_check_that_was_interrupted_is_made_up_for(
