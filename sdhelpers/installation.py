@@ -1,5 +1,6 @@
 """The doctor: what is installed here, what is wrong, and the one command that repairs it."""
 
+import os
 import platform
 import shutil
 import sys
@@ -105,10 +106,21 @@ def _examine_device() -> list[Finding]:
         dtype = pick_dtype(device)
         check_dtype(device, dtype)
     except (ValueError, RuntimeError) as error:  # there is no such device, or its memory is full
-        return [Finding("device", str(error), "unset SDHELPERS_DEVICE, or set it to cpu")]
+        return [Finding("device", str(error), _repair_device(error))]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     state = f"{device.type} {name}".strip() + f", {torch.get_num_threads()} threads"
     return [Finding("device", state), Finding("dtype", str(dtype))]
+
+
+def _repair_device(error: Exception) -> str:
+    """Say what fits the cause: a full memory, a device asked for, or one that was found."""
+    from sdhelpers.model.device import is_memory_error
+
+    if is_memory_error(error):
+        return "close the programs and notebooks that fill its memory"
+    if os.environ.get("SDHELPERS_DEVICE"):
+        return "unset SDHELPERS_DEVICE, or set it to cpu"
+    return "set SDHELPERS_DEVICE to cpu, until torch and the GPU's driver fit each other"
 
 
 def _examine_disk() -> Finding:

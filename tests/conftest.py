@@ -1,7 +1,10 @@
 """Parts that many tests share: loaded once, changed by none."""
 
 import logging
+import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
@@ -9,6 +12,7 @@ from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
 
 from sdhelpers import TINY_SD, load_components
 from sdhelpers.model.parts import Components
+from tests.v1_shaped import make_v1_shaped
 
 PROMPT = "a photograph of an astronaut riding a horse"
 
@@ -16,6 +20,12 @@ PROMPT = "a photograph of an astronaut riding a horse"
 @pytest.fixture(scope="session")
 def components() -> Components:
     return load_components(TINY_SD, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def v1_shaped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of a model in the shape of Stable Diffusion v1. Change nothing in it."""
+    return make_v1_shaped(tmp_path_factory.mktemp("models") / "v1-shaped")
 
 
 @pytest.fixture
@@ -40,6 +50,19 @@ def no_window(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(plt, "show", lambda: None)
     yield
     plt.close("all")
+
+
+def copy_model(source: Path, target: Path, *without: str) -> Path:
+    """Copy a model, but for some files, by hard links: replace a file there, never edit it."""
+
+    def link(path: str, copy: str) -> None:
+        try:
+            os.link(path, copy)
+        except OSError:  # the file system has no links
+            shutil.copy2(path, copy)
+
+    ignored = shutil.ignore_patterns(*without)
+    return Path(shutil.copytree(source, target, ignore=ignored, copy_function=link))
 
 
 def make_pipeline(components: Components) -> StableDiffusionPipeline:

@@ -6,30 +6,34 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+import torch
 
 import sdhelpers
 from sdhelpers import __main__ as launcher
-from sdhelpers import installation as checkup
+from sdhelpers import installation
 from sdhelpers.__main__ import find_notebook, main
 
 
 def test_importing_is_free_and_complete() -> None:
-    """A fresh interpreter imports the package without torch, and finds every public name."""
+    """A fresh interpreter without torch imports the package, and the doctor runs in it."""
     code = (
-        "import sys, sdhelpers; assert 'torch' not in sys.modules; "
-        "assert set(sdhelpers.__all__) <= set(dir(sdhelpers)); "
-        "print([getattr(sdhelpers, name).__name__ for name in ('generate', 'denoise', 'doctor')])"
+        "import sys; sys.modules['torch'] = None; "
+        "import sdhelpers; assert not sdhelpers.doctor(); assert 'diffusers' not in sys.modules"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert result.stdout.strip() == "['generate', 'denoise', 'doctor']"
+    assert "FIX  device" in result.stdout
+    assert "torch cannot be used" in result.stdout
+    assert set(sdhelpers.__all__) <= set(dir(sdhelpers))
+    assert all(getattr(sdhelpers, name) is not None for name in sdhelpers.__all__)
+    assert sdhelpers.generate.__name__ == "generate"
     with pytest.raises(AttributeError, match="no attribute 'paint'"):
         _ = sdhelpers.paint
 
 
 def test_a_healthy_doctor(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(checkup, "_ENOUGH_MEMORY", 0)
+    monkeypatch.setattr(installation, "_ENOUGH_MEMORY", 0)
     assert main(["doctor"]) == 0
     report = capsys.readouterr().out
     for subject in ("python", "torch", "diffusers", "scipy", "device", "dtype", "disk", "memory"):
@@ -40,14 +44,14 @@ def test_a_healthy_doctor(monkeypatch, capsys) -> None:
 
 
 def test_a_missing_package_and_its_repair(monkeypatch, capsys) -> None:
-    real_version = checkup.version
+    real_version = installation.version
 
     def version(name: str) -> str:
         if name == "scipy":
             raise PackageNotFoundError(name)
         return real_version(name)
 
-    monkeypatch.setattr(checkup, "version", version)
+    monkeypatch.setattr(installation, "version", version)
     assert main(["doctor"]) == 1
     report = capsys.readouterr().out
     assert "FIX  scipy" in report
@@ -55,11 +59,11 @@ def test_a_missing_package_and_its_repair(monkeypatch, capsys) -> None:
 
 
 def test_a_package_that_is_too_old(monkeypatch, capsys) -> None:
-    real_version = checkup.version
+    real_version = installation.version
     monkeypatch.setattr(
-        checkup, "version", lambda name: "0.30" if name == "diffusers" else real_version(name)
+        installation, "version", lambda name: "0.30" if name == "diffusers" else real_version(name)
     )
-    assert not checkup.doctor()
+    assert not installation.doctor()
     report = capsys.readouterr().out
     assert "FIX  diffusers" in report
     assert "0.30 does not fit" in report
@@ -71,64 +75,90 @@ def test_sdhelpers_itself_is_not_installed(monkeypatch, capsys) -> None:
     def requires(name: str) -> list[str]:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(checkup, "requires", requires)
-    assert not checkup.doctor()
+    monkeypatch.setattr(installation, "requires", requires)
+    assert not installation.doctor()
     report = capsys.readouterr().out
     assert "FIX  sdhelpers" in report
-    assert f'-c "{checkup._CHECKOUT / "constraints.txt"}" -e "{checkup._CHECKOUT}"' in report
+    assert (
+        f'-c "{installation._CHECKOUT / "constraints.txt"}" -e "{installation._CHECKOUT}"' in report
+    )
     assert "torch" in report
 
 
-def test_a_torch_that_cannot_be_imported(monkeypatch, capsys) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    assert not checkup.doctor()
-    assert "torch cannot be used" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("device", ["cuda:7", "mps", "abacus"])
-def test_a_device_that_is_not_there(monkeypatch, capsys, device: str) -> None:
+def test_a_device_that_is_not_there(monkeypatch, device: str) -> None:
     monkeypatch.setenv("SDHELPERS_DEVICE", device)
-    assert not checkup.doctor()
-    report = capsys.readouterr().out
-    assert "FIX  device" in report
-    assert device in report
-    assert "-> unset SDHELPERS_DEVICE, or set it to cpu" in report
+    (finding,) = installation._examine_device()
+    assert device in finding.state
+    assert finding.repair == "unset SDHELPERS_DEVICE, or set it to cpu"
+
+
+@pytest.mark.parametrize(
+    ("error", "repair"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), "close the programs and notebooks"),
+        (RuntimeError("MPS backend out of memory"), "close the programs and notebooks"),
+        (RuntimeError("the driver is too old"), "set SDHELPERS_DEVICE to cpu, until"),
+    ],
+)
+def test_a_device_that_was_found_and_fails(monkeypatch, error: Exception, repair: str) -> None:
+    """Nobody set the variable, so there is nothing to unset."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.delenv("SDHELPERS_DEVICE", raising=False)
+    monkeypatch.setattr("sdhelpers.model.device.torch.ones", fail)
+    (finding,) = installation._examine_device()
+    assert str(error) in finding.state
+    assert finding.repair.startswith(repair)
+    assert "unset" not in finding.repair
+
+
+def test_a_full_memory_is_not_the_variables_fault(monkeypatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setenv("SDHELPERS_DEVICE", "cpu")
+    monkeypatch.setattr("sdhelpers.model.device.torch.ones", fail)
+    (finding,) = installation._examine_device()
+    assert "SDHELPERS_DEVICE" not in finding.repair
 
 
 def test_a_cache_on_a_drive_that_is_not_there(monkeypatch) -> None:
     monkeypatch.setattr("sdhelpers.model.folder.find_existing", lambda folder: None)
-    findings = {finding.subject: finding for finding in checkup.examine()}
+    findings = {finding.subject: finding for finding in installation.examine()}
     assert findings["disk"].repair == "set HF_HOME to a folder of yours"
 
 
 @pytest.mark.parametrize("version", [(3, 10, 9), (3, 11, 0), (3, 14, 2), (3, 15, 0)])
 def test_a_python_that_the_packages_do_not_fit(monkeypatch, version: tuple) -> None:
-    monkeypatch.setattr(checkup.sys, "version_info", version)
+    monkeypatch.setattr(installation.sys, "version_info", version)
     fits = version[:2] in ((3, 11), (3, 14))
-    assert (checkup._examine_python().repair == "") is fits
+    assert (installation._examine_python().repair == "") is fits
 
 
 @pytest.mark.parametrize(("system", "call"), [("Windows", "& "), ("Darwin", "")])
 def test_a_repair_survives_a_blank_in_a_path(monkeypatch, system: str, call: str) -> None:
-    monkeypatch.setattr(checkup.sys, "executable", "/my files/python")
-    monkeypatch.setattr(checkup.platform, "system", lambda: system)
-    assert checkup._reinstall().startswith(f'{call}"/my files/python" -m pip install -c "')
+    monkeypatch.setattr(installation.sys, "executable", "/my files/python")
+    monkeypatch.setattr(installation.platform, "system", lambda: system)
+    assert installation._reinstall().startswith(f'{call}"/my files/python" -m pip install -c "')
 
 
 def test_a_broken_model_and_its_repair(monkeypatch, capsys) -> None:
     monkeypatch.setattr(
         "sdhelpers.model.folder.find_model_problems", lambda folder: ["vae/x is truncated."]
     )
-    assert not checkup.doctor()
+    assert not installation.doctor()
     report = capsys.readouterr().out
     assert "vae/x is truncated." in report
-    assert "-> git checkout -- sdhelpers/tiny_sd" in report or checkup._reinstall() in report
+    assert "-> git checkout -- sdhelpers/tiny_sd" in report or installation._reinstall() in report
 
 
 def test_low_memory_and_small_disk(monkeypatch) -> None:
-    monkeypatch.setattr(checkup, "_ENOUGH_MEMORY", 1e15)
-    monkeypatch.setattr(checkup, "_ENOUGH_DISK", 1e18)
-    findings = {finding.subject: finding for finding in checkup.examine()}
+    monkeypatch.setattr(installation, "_ENOUGH_MEMORY", 1e15)
+    monkeypatch.setattr(installation, "_ENOUGH_DISK", 1e18)
+    findings = {finding.subject: finding for finding in installation.examine()}
     assert findings["memory"].repair == "close other programs"
     assert "not for Stable Diffusion v1-4" in findings["disk"].state
     assert not findings["disk"].repair

@@ -37,6 +37,11 @@ def weights_file(part: str, variant: str | None = None) -> str:
     return ".".join(filter(None, (_WEIGHTS[part], variant, "safetensors")))
 
 
+def index_file(part: str, variant: str | None) -> str:
+    """Give the name of the list of shards, of weights in more than one file."""
+    return ".".join(filter(None, (weights_file(part), "index", variant, "json")))
+
+
 def find_variant(part_folder: Path, part: str, wanted: str | None = None) -> str | None:
     """Choose between the weights that lie in a part's folder.
 
@@ -51,7 +56,7 @@ def find_variant(part_folder: Path, part: str, wanted: str | None = None) -> str
     other = HALF if wanted is None else None
     has_wanted, has_other = (
         (part_folder / weights_file(part, variant)).is_file()
-        or (part_folder / _index_file(part, variant)).is_file()
+        or (part_folder / index_file(part, variant)).is_file()
         for variant in (wanted, other)
     )
     return other if has_other and not has_wanted else wanted
@@ -100,17 +105,12 @@ def find_json_problem(path: Path) -> str:
     return "" if is_object else f"{path} is damaged: it holds no JSON object."
 
 
-def _index_file(part: str, variant: str | None) -> str:
-    """Give the name of the list of shards, of weights in more than one file."""
-    return ".".join(filter(None, (weights_file(part), "index", variant, "json")))
-
-
 def _weights_problems(part_folder: Path, part: str, variant: str | None) -> list[str]:
     """Check that the weights are there as safetensors, whole or in shards, and not cut short."""
     path = part_folder / weights_file(part, variant)
     if path.is_file():
         return [find_safetensors_problem(path)]
-    index = part_folder / _index_file(part, variant)
+    index = part_folder / index_file(part, variant)
     if not index.is_file():
         others = sorted(found.name for found in path.parent.glob("*.*") if found != path)
         others = [name for name in others if name.endswith((".safetensors", ".bin", ".ckpt"))]

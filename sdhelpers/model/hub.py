@@ -4,7 +4,6 @@ import hashlib
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,82 +13,23 @@ from sdhelpers.model.folder import (
     find_existing,
     find_json_problem,
     find_model_problems,
-    find_safetensors_problem,
+    index_file,
     weights_file,
 )
-from sdhelpers.model.hub_errors import ModelError, explain
+from sdhelpers.model.hub_errors import ModelError, explain, hub_failures
 from sdhelpers.model.known import KNOWN_MODELS
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import ModelInfo
-
-ALWAYS_THERE = "scheduler/scheduler_config.json"
-_BLOCK = 1 << 22
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file on the hub: `sha256` is "" where the hub gives none (small files)."""
-
-    path: str
-    num_bytes: int
-    sha256: str
-
-
-def find_snapshot(model: str, revision: str) -> Path | None:
-    """Give the folder of a model in the cache, whole or not; None if there is none."""
-    path = find_cached(model, ALWAYS_THERE, revision)
-    return None if path is None else path.parents[1]
-
-
-def find_cached(model: str, path: str, revision: str) -> Path | None:
-    """Give a file's place in the cache; None if it is not there."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(model, path, revision=revision)
-    return Path(found) if isinstance(found, str) else None
-
-
-def throw_away_damaged(model: str, files: Sequence[RemoteFile], commit: str) -> None:
-    """Take files out of the cache that a power cut, or an interrupted check, left damaged there."""
-    for file in files:
-        cached = find_cached(model, file.path, commit)
-        if cached is not None and is_damaged(cached, file):
-            throw_away(cached)
-
-
-def is_damaged(path: Path, file: RemoteFile) -> bool:
-    """Tell whether a file in the cache is not what the hub sends."""
-    return bool(
-        path.stat().st_size != file.num_bytes
-        or (file.sha256 and _sha256(path) != file.sha256)
-        or (path.suffix == ".safetensors" and find_safetensors_problem(path))
-        or (path.suffix == ".json" and find_json_problem(path))
-    )
-
-
-def throw_away(path: Path) -> None:
-    """Take a file out of the cache, which holds it once, and links to it."""
-    blob = path.resolve()
-    path.unlink()
-    blob.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    """Give a file's checksum, read block by block."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
+    from huggingface_hub import DryRunFileInfo
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 _NETWORKS = ("text_encoder", "unet", "vae")
 _SMALL_FILES = r"(tokenizer|text_encoder|unet|vae|scheduler)/[^/]+\.(json|txt)"
+_ALWAYS_THERE = "scheduler/scheduler_config.json"
 _NEEDED = (
     "tokenizer/tokenizer_config.json",
     *(f"{part}/config.json" for part in _NETWORKS),
-    ALWAYS_THERE,
+    _ALWAYS_THERE,
 )
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 _MARGIN = 100e6  # bytes that stay free on the disk
@@ -130,43 +70,44 @@ def fetch_model(
     check_choice(parts, variant)
     if revision is None:
         revision = KNOWN_MODELS[model].revision if model in KNOWN_MODELS else "main"
-    snapshot = find_snapshot(model, revision)
-    if snapshot is not None and not find_model_problems(snapshot, parts, variant):
-        return snapshot
-    from huggingface_hub import constants
+    config = _find_cached(model, _ALWAYS_THERE, revision)
+    if config is not None and not find_model_problems(config.parents[1], parts, variant):
+        return config.parents[1]
+    from huggingface_hub import HfApi, constants, hf_hub_download
 
     try:
-        info = _ask(model, revision)
+        info = HfApi().model_info(model, revision=revision, files_metadata=True, timeout=_PATIENCE)
         files = choose_files(info, parts, variant)
-        throw_away_damaged(model, files, info.sha)
-        missing = [file for file in files if find_cached(model, file.path, info.sha) is None]
-        _announce(model, revision, missing, Path(constants.HF_HUB_CACHE), variant)
-        paths = [_fetch(model, file, info.sha) for file in files]
-        _remember(model, revision)
+        _throw_away_damaged(model, files, info.sha)
+        missing = [one for one in files if _find_cached(model, one.rfilename, info.sha) is None]
+        names = [file.rfilename for file in missing]
+        plan = [hf_hub_download(model, name, revision=info.sha, dry_run=True) for name in names]
+        _announce(model, revision, plan, variant)
+        for file in missing:
+            _fetch(model, file, info.sha)
+        # Last, for now the cache notes which commit the branch stands for: later nobody is asked.
+        hf_hub_download(model, _ALWAYS_THERE, revision=revision)
+        snapshot = _find_cached(model, _ALWAYS_THERE, info.sha).parents[1]
     except ModelError:
         raise
-    except Exception as error:
+    except hub_failures() as error:
         raise explain(error, model, revision, constants.HF_HUB_CACHE) from error
-    snapshot = paths[0].parents[files[0].path.count("/")]
     problems = find_model_problems(snapshot, parts, variant)
     if problems:
         raise ModelError(f"{model!r} lacks something:\n  " + "\n  ".join(problems))
     return snapshot
 
 
-def choose_files(info: "ModelInfo", parts: Sequence[str], variant: str | None) -> list[RemoteFile]:
+def choose_files(
+    info: "ModelInfo", parts: Sequence[str], variant: str | None
+) -> "list[RepoSibling]":
     """Choose what to fetch from the list of a repository's files.
 
     Raises:
         ModelError: if this is no model of this kind, or a part's weights are not there as
             safetensors, or not in this variant.
     """
-    files = {
-        one.rfilename: RemoteFile(
-            one.rfilename, one.size or 0, getattr(one.lfs, "sha256", None) or ""
-        )
-        for one in info.siblings
-    }
+    files = {file.rfilename: file for file in info.siblings or []}
     lacking = [path for path in _NEEDED if path not in files]
     if lacking:
         raise ModelError(
@@ -174,7 +115,7 @@ def choose_files(info: "ModelInfo", parts: Sequence[str], variant: str | None) -
             f"{', '.join(lacking)}.\nWhat to do: check the spelling, or take another model."
         )
     chosen = [path for path in files if re.fullmatch(_SMALL_FILES, path)]
-    for part in set(_NETWORKS) & set(parts):
+    for part in [one for one in _NETWORKS if one in parts]:
         pattern = _weights_pattern(part, variant)
         weights = [path for path in files if re.fullmatch(pattern, path)]
         if not weights:
@@ -194,9 +135,8 @@ def check_choice(parts: Sequence[str], variant: str | None) -> None:
 def _weights_pattern(part: str, variant: str | None) -> str:
     """Give the pattern of a part's weights: one file, or shards and their list."""
     one, _, _ = weights_file(part, variant).rpartition(".")
-    index = ".".join(filter(None, (weights_file(part), "index", variant, "json")))
-    shards = r"(-\d+-of-\d+)?"
-    return rf"{part}/({re.escape(one)}{shards}\.safetensors|{re.escape(index)})"
+    index = re.escape(index_file(part, variant))
+    return rf"{part}/({re.escape(one)}(-\d+-of-\d+)?\.safetensors|{index})"
 
 
 def _refuse(model: str, part: str, variant: str | None, paths: list[str]) -> ModelError:
@@ -218,18 +158,49 @@ def _refuse(model: str, part: str, variant: str | None, paths: list[str]) -> Mod
     )
 
 
-def _ask(model: str, revision: str) -> "ModelInfo":
-    """Ask the hub for the list of files, with sizes and checksums."""
-    from huggingface_hub import HfApi
+def _find_cached(model: str, path: str, revision: str) -> Path | None:
+    """Give a file's place in the cache; None if it is not there."""
+    from huggingface_hub import try_to_load_from_cache
 
-    return HfApi().model_info(model, revision=revision, files_metadata=True, timeout=_PATIENCE)
+    found = try_to_load_from_cache(model, path, revision=revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _throw_away_damaged(model: str, files: "Sequence[RepoSibling]", commit: str) -> bool:
+    """Take files out of the cache that are not what the hub sends, and tell whether any was.
+
+    They arrived so, or a power cut or an interrupted check left them there.
+    """
+    cached = [(_find_cached(model, file.rfilename, commit), file) for file in files]
+    damaged = [path for path, file in cached if path is not None and _is_damaged(path, file)]
+    for path in damaged:
+        blob = path.resolve()  # the cache holds a file once, and links to it
+        path.unlink()
+        blob.unlink(missing_ok=True)
+    return bool(damaged)
+
+
+def _is_damaged(path: Path, file: "RepoSibling") -> bool:
+    """Compare a file with what the hub says of it: no checksum of small files, a mirror nothing."""
+    if file.size is not None and path.stat().st_size != file.size:
+        return True
+    if file.lfs is None:
+        return path.suffix == ".json" and bool(find_json_problem(path))
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest() != file.lfs.sha256
 
 
 def _announce(
-    model: str, revision: str, files: list[RemoteFile], cache: Path, variant: str | None
+    model: str, revision: str, files: "list[DryRunFileInfo]", variant: str | None
 ) -> None:
-    """Say what will be fetched, and stop here if the disk has no room for it."""
-    total = sum(file.num_bytes for file in files)
+    """Say what will be fetched, if anything, and stop here if the disk has no room for it."""
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    sizes = {file.filename: file.file_size or 0 for file in files if file.will_download}
+    if not sizes:
+        return
+    total = sum(sizes.values())
     nearest = find_existing(cache)
     if nearest is None:  # on Windows, a drive that is not there
         raise ModelError(
@@ -239,7 +210,7 @@ def _announce(
     free = shutil.disk_usage(nearest).free
     lines = [f"Fetching {model} (revision {revision}), once:"]
     for part in PARTS:
-        num_bytes = sum(file.num_bytes for file in files if file.path.startswith(f"{part}/"))
+        num_bytes = sum(size for path, size in sizes.items() if path.startswith(f"{part}/"))
         if num_bytes:
             lines.append(f"  {part:<13}{write_size(num_bytes):>8}")
     lines.append(f"  {'in all':<13}{write_size(total):>8}, into {cache} ({write_size(free)} free)")
@@ -257,29 +228,23 @@ def _announce(
     print("\n".join(lines), flush=True)
 
 
-def _fetch(model: str, file: RemoteFile, commit: str) -> Path:
-    """Fetch one file if it is not in the cache, and check that it arrived as it was sent."""
+def _fetch(model: str, file: "RepoSibling", commit: str) -> None:
+    """Fetch one file, and check that it arrived as it was sent.
+
+    One after the other: the client's way to fetch several at once can't be interrupted.
+    """
     from huggingface_hub import hf_hub_download
 
-    cached = find_cached(model, file.path, commit)
-    if cached is not None:
-        return cached
-    path = Path(hf_hub_download(model, file.path, revision=commit))
-    if is_damaged(path, file):
-        throw_away(path)
+    try:
+        hf_hub_download(model, file.rfilename, revision=commit)
+    except RuntimeError as error:  # so hf_xet, which fetches large files, speaks of all failures
+        raise OSError(str(error)) from error
+    if _throw_away_damaged(model, [file], commit):
         raise ModelError(
-            f"{file.path} of {model!r} arrived damaged (its checksum is wrong) and was thrown "
+            f"{file.rfilename} of {model!r} arrived damaged (its checksum is wrong) and was thrown "
             "away.\nWhat to do: start again; what was fetched whole is kept. If it happens "
             "again, a proxy may be changing files on the way."
         )
-    return path
-
-
-def _remember(model: str, revision: str) -> None:
-    """Let the cache note which commit the branch stands for, so that later nobody is asked."""
-    from huggingface_hub import hf_hub_download
-
-    hf_hub_download(model, ALWAYS_THERE, revision=revision)
 
 
 def write_size(num_bytes: float) -> str:

@@ -1,6 +1,7 @@
 """What goes wrong between here and the Hugging Face hub, in words that say what to do."""
 
 import errno
+import json
 import os
 import re
 
@@ -11,6 +12,8 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 # By name, for the hub's client changed its HTTP library twice (requests, httpx, httpx2).
 _NO_NETWORK = {"ConnectError", "ConnectionError", "TimeoutException", "NetworkError", "ProxyError"}
+_NO_NETWORK |= {"UnsupportedProtocol"}  # HF_ENDPOINT without its https://
+_NOT_THE_HUB = {"JSONDecodeError", "FileMetadataError"}
 _CUT_OFF = {"RemoteProtocolError", "ReadError", "ChunkedEncodingError", "IncompleteRead"}
 
 # hf_xet, which fetches large files, says the system's number only in its text.
@@ -22,6 +25,14 @@ _BUILT_IN = "The built-in model needs no network: load_components()."
 
 class ModelError(OSError):
     """A model can't be had: the message says which, why, and what to do."""
+
+
+def hub_failures() -> tuple[type[Exception], ...]:
+    """List what the hub's client raises when the hub, the network or the disk fails it."""
+    from huggingface_hub import errors
+
+    # The last: an answer that is none of the hub's, such as the login page of a network.
+    return OSError, errors.HTTPError, json.JSONDecodeError
 
 
 def explain(error: BaseException, model: str, revision: str, cache: str) -> ModelError:
@@ -78,10 +89,20 @@ def _diagnose_system(causes: list[BaseException], cache: str) -> tuple[str, str]
             f"there is no right to write to the cache folder {cache}.",
             "set HF_HOME to a folder of your own, or change the folder's rights.",
         )
+    if errno.ENOTDIR in codes:
+        return (
+            f"the cache {cache} is no folder, or lies in what is none.",
+            "set HF_HOME to a folder of your own.",
+        )
     if "Consistency check failed" in text or _XET_CUT_OFF in text or names & _CUT_OFF:
         return (
             f"the download broke off: {_first_line(causes[0])}",
             "start again; files that were fetched whole are kept.",
+        )
+    if names & _NOT_THE_HUB:
+        return (
+            "what answered was not the hub: perhaps the login page of this network.",
+            "open any page in a browser, and check HF_ENDPOINT if you set it; then start again.",
         )
     if names & _NO_NETWORK or "LocalEntryNotFoundError" in names:
         return (
@@ -101,7 +122,7 @@ def _say_gated(error: BaseException, model: str, revision: str) -> tuple[str, st
 
 
 def _say_no_model(error: BaseException, model: str, revision: str) -> tuple[str, str]:
-    known = ", ".join(name for name in KNOWN_MODELS if "/" in name and not name.startswith("/"))
+    known = ", ".join(one.name for one in KNOWN_MODELS.values() if not one.is_built_in)
     return (
         "the hub has no model of this name, or hides it (models are renamed and taken down).",
         f"check the spelling. These are meant for the notebooks: {known}. For a private one say "

@@ -72,7 +72,7 @@ def load_components(
         with _hidden_progress_bars():
             parts = _load_parts(folder, dtype, wanted)
         if not cpu_offload:
-            for network in parts[1:4]:
+            for network in parts.networks.values():
                 network.to(device)
     apply_savings(
         parts,
@@ -145,7 +145,7 @@ def find_model(
     Args:
         model: a folder in the standard layout, or an id on the Hugging Face hub.
         parts: those whose weights are needed; others are neither fetched nor looked at.
-        variant: None or "fp16"; as for `download.fetch_model`.
+        variant: None or "fp16"; as for `hub.fetch_model`.
         revision: of a model on the hub; a folder has none, and ignores it.
 
     Raises:

@@ -11,7 +11,6 @@ from sdhelpers.latents import initial_latents, make_generator
 from sdhelpers.lessons.cost import describe_price, measure_unet_call, memory_budget
 from sdhelpers.model.known import SD_V1_4, SD_V1_5
 from sdhelpers.model.parts import Components
-from tests.v1_shaped import make_v1_shaped
 
 
 def measure_peak(call: object) -> int:
@@ -49,10 +48,9 @@ def test_the_estimate_is_near_what_is_measured(components: Components, size: int
         assert 0.6 * measured[part.part] - 3e6 < part.peak < 1.15 * measured[part.part], part
 
 
-def test_the_estimate_for_stable_diffusions_shapes(tmp_path: Path) -> None:
-    folder = make_v1_shaped(tmp_path / "v1", has_variant=False)
-    measured = measure_parts(load_components(folder, device="cpu"), 512)
-    for part in memory_budget(folder).parts:
+def test_the_estimate_for_stable_diffusions_shapes(v1_shaped: Path) -> None:
+    measured = measure_parts(load_components(v1_shaped, device="cpu"), 512)
+    for part in memory_budget(v1_shaped).parts:
         assert 0.7 * measured[part.part] < part.peak < 1.15 * measured[part.part], part
 
 

@@ -9,8 +9,9 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -32,6 +33,7 @@ class Failure:
         cut_after: bytes after which the connection is dropped, if not None.
         flips: a byte of the content is changed.
         truncates: half of the content is sent, and called all of it.
+        drips: the content comes slowly, in ten seconds.
         hangs: nothing is answered for some seconds, then the connection is dropped.
         times: left.
     """
@@ -42,6 +44,7 @@ class Failure:
     cut_after: int | None = None
     flips: bool = False
     truncates: bool = False
+    drips: bool = False
     hangs: bool = False
     times: int = 1
 
@@ -55,12 +58,16 @@ class LocalHub:
         failures: used up in order, the first that fits.
         requests: "METHOD path" of each request so far; with " from N" if a range was asked for.
         url: of the server.
+        commit: at which the repositories are.
+        tells_sizes: and checksums; a mirror may know neither.
     """
 
     repositories: dict[str, Path]
     failures: list[Failure] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     url: str = ""
+    commit: str = COMMIT
+    tells_sizes: bool = True
 
     def fail(self, pattern: str, **how: object) -> None:
         """Let the next requests that match fail."""
@@ -89,7 +96,7 @@ def serve_hub(repositories: dict[str, Path]) -> Iterator[LocalHub]:
     Handler.hub = hub
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield hub
@@ -102,9 +109,14 @@ def serve_hub(repositories: dict[str, Path]) -> Iterator[LocalHub]:
 class _Handler(BaseHTTPRequestHandler):
     hub: LocalHub
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each small answer waits 40 ms for its second packet
 
     def log_message(self, format: str, *values: object) -> None:
         pass
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # the client went away
+            super().handle()
 
     def do_HEAD(self) -> None:
         self.answer(wants_content=False)
@@ -135,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         if folder is None:
             # The real hub doesn't say whether a model is private or not there.
             self.send(401, b"", {"X-Error-Code": "RepoNotFound"})
-        elif revision not in ("main", COMMIT):
+        elif revision not in ("main", self.hub.commit):
             self.send(404, b"", {"X-Error-Code": "RevisionNotFound"})
             return None
         return folder
@@ -146,11 +158,19 @@ class _Handler(BaseHTTPRequestHandler):
             return
         siblings = []
         for path in sorted(one for one in folder.rglob("*") if one.is_file()):
-            entry = {"rfilename": path.relative_to(folder).as_posix(), "size": path.stat().st_size}
-            if path.suffix in (".safetensors", ".bin"):
+            entry = {"rfilename": path.relative_to(folder).as_posix()}
+            if self.hub.tells_sizes:
+                entry["size"] = path.stat().st_size
+            if self.hub.tells_sizes and path.suffix in (".safetensors", ".bin"):
                 entry["lfs"] = {"sha256": sha256(path), "size": entry["size"], "pointerSize": 134}
             siblings.append(entry)
-        content = {"id": repo, "modelId": repo, "sha": COMMIT, "siblings": siblings, "tags": []}
+        content = {
+            "id": repo,
+            "modelId": repo,
+            "sha": self.hub.commit,
+            "siblings": siblings,
+            "tags": [],
+        }
         self.send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     def answer_file(
@@ -167,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         path = folder / name
         if not path.is_file():
-            headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}
+            headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": self.hub.commit}
             self.send(404, b"", headers)
             return
         content = path.read_bytes()
@@ -177,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = content[: len(content) // 2]
         headers = {
             "ETag": f'"{sha256(path)}"',
-            "X-Repo-Commit": COMMIT,
+            "X-Repo-Commit": self.hub.commit,
             "Accept-Ranges": "bytes",
             "Content-Type": "application/octet-stream",
         }
@@ -208,7 +228,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         for at in range(0, len(content), _CHUNK):
             self.wfile.write(content[at : at + _CHUNK])
+            if failure and failure.drips:
+                threading.Event().wait(10 * _CHUNK / len(content))
 
 
 def sha256(path: Path) -> str:
+    """Give a file's checksum, computed once as long as the file stays as it is."""
+    return _sha256(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _sha256(path: Path, changed_at: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

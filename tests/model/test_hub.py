@@ -1,5 +1,6 @@
 """Models from a hub: the real client against a local server that fails in every way we know of."""
 
+import _thread
 import errno
 import os
 import re
@@ -7,11 +8,14 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 
@@ -19,23 +23,16 @@ from sdhelpers import generate, load_components
 from sdhelpers.model.folder import find_model_problems
 from sdhelpers.model.hub import fetch_model
 from sdhelpers.model.hub_errors import ModelError, explain
+from tests.conftest import copy_model
 from tests.model.local_hub import COMMIT, LocalHub, serve_hub
-from tests.v1_shaped import make_v1_shaped
 
 MODEL = "CompVis/stable-diffusion-v1-4"
 VAE = "vae/diffusion_pytorch_model.safetensors"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_v1_shaped(tmp_path_factory.mktemp("models") / "v1-shaped")
-
-
 @pytest.fixture
-def hub(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
-) -> Iterator[LocalHub]:
-    with serve_hub({MODEL: folder, "someone/else": folder}) as hub:
+def hub(v1_shaped: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[LocalHub]:
+    with serve_hub({MODEL: v1_shaped}) as hub:
         point_at(hub.url, monkeypatch)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr("time.sleep", lambda seconds: None)  # between the client's tries
@@ -58,6 +55,12 @@ def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
+def go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do what HF_HUB_OFFLINE does."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    close_session()
+
+
 def contents(requests: list[str]) -> list[str]:
     """List the files of which the content was sent."""
     return [request for request in requests if request.startswith("GET") and "/resolve/" in request]
@@ -68,13 +71,16 @@ def leftovers(cache: Path) -> list[Path]:
     return [path for path in cache.rglob("*") if path.name.endswith(".incomplete")]
 
 
-def test_what_is_fetched_is_the_model(
-    hub: LocalHub, folder: Path, capsys: pytest.CaptureFixture
+def test_what_is_fetched_is_the_model_and_later_nobody_is_asked(
+    hub: LocalHub,
+    v1_shaped: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fetched = fetch_model(MODEL)
     assert find_model_problems(fetched) == []
     for path in sorted(one for one in fetched.rglob("*") if one.is_file()):
-        assert path.read_bytes() == (folder / path.relative_to(fetched)).read_bytes()
+        assert path.read_bytes() == (v1_shaped / path.relative_to(fetched)).read_bytes()
     names = {path.relative_to(fetched).as_posix() for path in fetched.rglob("*.*")}
     assert {VAE, "tokenizer/merges.txt", "scheduler/scheduler_config.json"} <= names
     assert not any("fp16" in name for name in names)
@@ -83,16 +89,13 @@ def test_what_is_fetched_is_the_model(
     assert re.search(r"unet +9\.3 MB", said)
     assert "licence: CreativeML OpenRAIL-M" in said
     assert f"into {constants.HF_HUB_CACHE}" in said
-
-
-def test_a_second_start_asks_nobody(hub: LocalHub, capsys: pytest.CaptureFixture) -> None:
-    first = fetch_model(MODEL)
     assert contents(hub.requests)
-    capsys.readouterr()
     hub.requests.clear()
-    assert fetch_model(MODEL) == first
+    assert fetch_model(MODEL) == fetched
     assert hub.requests == []
     assert capsys.readouterr().out == ""
+    go_offline(monkeypatch)
+    assert fetch_model(MODEL) == fetched
 
 
 def test_the_parts_that_are_needed_and_no_others(hub: LocalHub) -> None:
@@ -107,10 +110,10 @@ def test_the_parts_that_are_needed_and_no_others(hub: LocalHub) -> None:
     assert "/unet/" in contents(hub.requests)[0]
 
 
-def test_half_the_download_computes_in_single_precision(hub: LocalHub, folder: Path) -> None:
+def test_half_the_download_computes_in_single_precision(hub: LocalHub, v1_shaped: Path) -> None:
     half = load_components(MODEL, device="cpu", variant="fp16")
     assert not [request for request in contents(hub.requests) if "model.safetensors" in request]
-    full = load_components(folder, device="cpu")
+    full = load_components(v1_shaped, device="cpu")
     for name, weights in half.unet.state_dict().items():
         assert weights.dtype == torch.float32
         assert torch.equal(weights, full.unet.state_dict()[name].half().float())
@@ -119,11 +122,11 @@ def test_half_the_download_computes_in_single_precision(hub: LocalHub, folder: P
     assert hub.requests == []
 
 
-def test_a_model_from_the_hub_paints_as_from_its_folder(hub: LocalHub, folder: Path) -> None:
+def test_a_model_from_the_hub_paints_as_from_its_folder(hub: LocalHub, v1_shaped: Path) -> None:
     options = {"num_inference_steps": 1, "height": 64, "width": 64, "show_progress": False}
     ours, same = (
         generate(load_components(model, device="cpu"), "a castle", **options)[0]
-        for model in (MODEL, folder)
+        for model in (MODEL, v1_shaped)
     )
     assert ours.tobytes() == same.tobytes()
 
@@ -142,6 +145,17 @@ FAILURES = {
         r"gated.*\n.*accept the terms.*hf auth login",
     ),
     "refused": (r"/api/models/", {"status": 403}, r"refuses \(403\).*\n.*token"),
+    "gated once its files are asked for": (
+        VAE,
+        {"status": 403, "headers": {"X-Error-Code": "GatedRepo"}},
+        r"gated.*\n.*accept the terms",
+    ),
+    "a login page for the list": (
+        r"/api/models/",
+        {"status": 200},
+        r"was not the hub.*\n.*browser",
+    ),
+    "a login page for a file": (VAE, {"status": 200}, r"was not the hub.*\n.*browser"),
     "name gone": (
         r"/api/models/",
         {"status": 401, "headers": {"X-Error-Code": "RepoNotFound"}},
@@ -193,7 +207,7 @@ def test_a_dropped_connection_goes_on_where_it_was(
 
 
 def test_after_a_failure_whole_files_are_not_fetched_again(hub: LocalHub) -> None:
-    hub.fail(VAE, status=500, times=99)
+    hub.fail(VAE, cut_after=10_000, times=9)
     with pytest.raises(ModelError):
         fetch_model(MODEL, ["unet", "vae"])
     hub.failures.clear()
@@ -211,9 +225,10 @@ def test_the_built_in_model_works_when_the_hub_does_not(hub: LocalHub) -> None:
     assert load_components(device="cpu").unet is not None
 
 
-def test_no_network(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    point_at("http://127.0.0.1:9", monkeypatch)  # nobody listens there
-    with pytest.raises(ModelError, match=r"no way to the hub from here.*\n.*proxy"):
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "127.0.0.1:9"])  # nobody listens there
+def test_no_network(hub: LocalHub, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    point_at(url, monkeypatch)
+    with pytest.raises(ModelError, match=r"no way to the hub from here.*\n.*proxy.*HF_ENDPOINT"):
         fetch_model(MODEL)
 
 
@@ -224,11 +239,12 @@ def test_offline_and_not_in_the_cache(cache: Path) -> None:
         load_components("sdhelpers-tests/no-such-model")
 
 
-def test_offline_with_a_cache(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetched = fetch_model(MODEL)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    close_session()
-    assert fetch_model(MODEL) == fetched
+def test_offline_with_half_of_it(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = fetch_model(MODEL, ["vae"])
+    go_offline(monkeypatch)
+    with pytest.raises(ModelError, match="HF_HUB_OFFLINE forbids"):
+        fetch_model(MODEL, ["unet", "vae"])
+    assert fetch_model(MODEL, ["vae"]) == fetched
 
 
 @pytest.mark.parametrize("revision", ["v9", "refs/pr/1"])
@@ -244,10 +260,8 @@ def test_a_commit_as_revision(hub: LocalHub) -> None:
     assert hub.requests == []
 
 
-def test_no_such_variant(hub: LocalHub, folder: Path, tmp_path: Path) -> None:
-    full_only = tmp_path / "full"
-    shutil.copytree(folder, full_only, ignore=shutil.ignore_patterns("*.fp16.*"))
-    hub.repositories["full/only"] = full_only
+def test_no_such_variant(hub: LocalHub, v1_shaped: Path, tmp_path: Path) -> None:
+    hub.repositories["full/only"] = copy_model(v1_shaped, tmp_path / "full", "*.fp16.*")
     with pytest.raises(
         ModelError, match=r"no weights in the variant 'fp16'.*\n.*leave variant out"
     ):
@@ -257,9 +271,8 @@ def test_no_such_variant(hub: LocalHub, folder: Path, tmp_path: Path) -> None:
     assert components.unet.dtype == torch.float16
 
 
-def test_only_pickles_are_refused(hub: LocalHub, folder: Path, tmp_path: Path) -> None:
-    pickled = tmp_path / "pickled"
-    shutil.copytree(folder, pickled, ignore=shutil.ignore_patterns("*.safetensors"))
+def test_only_pickles_are_refused(hub: LocalHub, v1_shaped: Path, tmp_path: Path) -> None:
+    pickled = copy_model(v1_shaped, tmp_path / "pickled", "*.safetensors")
     (pickled / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     hub.repositories["old/pickles"] = pickled
     with pytest.raises(ModelError, match=r"refused.*only pickles.*code its author"):
@@ -287,7 +300,7 @@ _LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
-from sdhelpers.download import fetch_model
+from sdhelpers.model.hub import fetch_model
 try:
     fetch_model("CompVis/stable-diffusion-v1-4", ["vae"])
 except OSError as error:
@@ -337,6 +350,7 @@ def test_a_cache_that_may_not_be_written(hub: LocalHub, cache: Path) -> None:
         (errno.EACCES, "no right to write"),
         (errno.EROFS, "no right to write"),
         (errno.ENOSPC, "the disk is full"),
+        (errno.ENOTDIR, "is no folder"),
     ],
 )
 def test_what_the_disk_says(
@@ -388,39 +402,135 @@ def test_what_the_fast_client_says(text: str, message: str) -> None:
     assert message in str(explain(RuntimeError(text), MODEL, "main", "/cache"))
 
 
-def test_what_a_power_cut_left_damaged_is_fetched_again(hub: LocalHub, folder: Path) -> None:
-    fetched = fetch_model(MODEL)
+@pytest.mark.parametrize("kept", ["behind links", "without links", "shared by models"])
+def test_what_a_power_cut_left_damaged_is_fetched_again(
+    hub: LocalHub, cache: Path, v1_shaped: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    """In each form of the cache: Windows may forbid links, and a link may lead to a second one."""
+    if kept == "without links":
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_SYMLINKS", True)
+    fetched = fetch_model(MODEL, ["unet", "vae"])
     weights, config = fetched / VAE, fetched / "unet" / "config.json"
+    assert weights.is_symlink() is (kept != "without links")
+    if kept == "shared by models":
+        blob = weights.resolve()
+        blob.symlink_to(blob.rename(cache / blob.name))
     for path, content in ((weights, weights.read_bytes()[:1000]), (config, b"")):
         path.resolve().write_bytes(content)
     hub.requests.clear()
-    assert fetch_model(MODEL) == fetched
+    assert fetch_model(MODEL, ["unet", "vae"]) == fetched
     for path in (weights, config):
-        assert path.read_bytes() == (folder / path.relative_to(fetched)).read_bytes()
+        assert path.read_bytes() == (v1_shaped / path.relative_to(fetched)).read_bytes()
     assert len(contents(hub.requests)) == 2
 
 
+def test_a_cache_that_was_tidied_by_hand(hub: LocalHub, cache: Path, v1_shaped: Path) -> None:
+    fetched = fetch_model(MODEL, ["vae"])
+    (fetched / VAE).resolve().unlink()
+    (note,) = cache.glob("*/refs/main")
+    note.write_text("")
+    assert fetch_model(MODEL, ["vae"]) == fetched
+    assert (fetched / VAE).read_bytes() == (v1_shaped / VAE).read_bytes()
+    assert note.read_text() == COMMIT
+    shutil.rmtree(cache)
+    cache.write_text("no folder")
+    with pytest.raises(ModelError, match=r"is no folder.*\n.*HF_HOME"):
+        fetch_model(MODEL, ["vae"])
+
+
 def test_a_check_that_was_interrupted_is_made_up_for(
-    hub: LocalHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+    hub: LocalHub, v1_shaped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(path: Path) -> str:
+    def interrupt(*args: object) -> bool:
         raise KeyboardInterrupt
 
     hub.fail(VAE, flips=True)
     with monkeypatch.context() as patch:
-        patch.setattr("sdhelpers.model.hub._sha256", interrupt)
+        patch.setattr("sdhelpers.model.hub.hashlib.file_digest", interrupt)
         with pytest.raises(KeyboardInterrupt):
             fetch_model(MODEL, ["vae"])
     fetched = fetch_model(MODEL, ["vae"])
-    assert (fetched / VAE).read_bytes() == (folder / VAE).read_bytes()
+    assert (fetched / VAE).read_bytes() == (v1_shaped / VAE).read_bytes()
+
+
+def test_a_download_can_be_interrupted(hub: LocalHub) -> None:
+    """At once, and not when the file of some gigabytes is there."""
+    hub.fail(VAE, drips=True)
+    timer = threading.Timer(1, _thread.interrupt_main)
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fetch_model(MODEL, ["vae"])
+    assert time.monotonic() - began < 7  # of ten seconds
+    timer.join()
+    assert find_model_problems(fetch_model(MODEL, ["vae"]), ["vae"]) == []
+
+
+def test_a_branch_that_moved_on(
+    hub: LocalHub, v1_shaped: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Files that stayed as they are need neither a download nor room, whatever the branch says."""
+    before = fetch_model(MODEL, ["vae"])
+    capsys.readouterr()
+    hub.requests.clear()
+    moved = copy_model(v1_shaped, tmp_path / "moved", "README.md")
+    config = moved / "unet" / "config.json"
+    text = config.read_text() + " "
+    config.unlink()
+    config.write_text(text)
+    hub.repositories[MODEL], hub.commit = moved, "f" * 40
+    assert fetch_model(MODEL, ["vae"]) == before  # nobody is asked
+    after = fetch_model(MODEL, ["unet", "vae"])
+    assert after.name == hub.commit
+    assert (after / "unet" / "config.json").read_text() == text
+    fetched = {request.rpartition(f"{hub.commit}/")[2] for request in contents(hub.requests)}
+    assert fetched == {"unet/config.json", "unet/diffusion_pytorch_model.safetensors"}
+    assert re.search(r"in all +9\.3 MB", capsys.readouterr().out)
+    hub.commit = "e" * 40
+    assert fetch_model(MODEL, ["unet", "vae"]) == after
+    assert fetch_model(MODEL, ["unet", "vae"], revision=hub.commit).name == hub.commit
+    assert capsys.readouterr().out == ""  # for nothing is fetched
+
+
+def test_a_repository_in_shards(hub: LocalHub, v1_shaped: Path, tmp_path: Path) -> None:
+    sharded = copy_model(v1_shaped, tmp_path / "sharded", f"{Path(VAE).stem}.*")
+    whole = load_components(v1_shaped, device="cpu")
+    whole.vae.save_pretrained(sharded / "vae", max_shard_size="1MB")
+    hub.repositories["in/shards"] = sharded
+    shards = sorted((sharded / "vae").glob("*-of-*.safetensors"))
+    assert len(shards) > 2
+    fetched = fetch_model("in/shards", ["vae"])
+    assert len(list((fetched / "vae").glob("*-of-*.safetensors"))) == len(shards)
+    vae = AutoencoderKL.from_pretrained(fetched, subfolder="vae")
+    for name, weights in vae.state_dict().items():
+        assert torch.equal(weights, whole.vae.state_dict()[name])
+    shards[1].unlink()
+    hub.commit = "f" * 40
+    with pytest.raises(ModelError, match=rf"lacks something:\n.*{shards[1].name} is missing"):
+        fetch_model("in/shards", ["vae"], revision=hub.commit)
+
+
+def test_a_mirror_that_knows_names_alone(hub: LocalHub, v1_shaped: Path) -> None:
+    hub.tells_sizes = False
+    fetched = fetch_model(MODEL, ["vae"])
+    assert (fetched / VAE).read_bytes() == (v1_shaped / VAE).read_bytes()
+
+
+def test_our_own_mistakes_are_not_called_the_hubs(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistake(*args: object) -> None:
+        raise TypeError("a mistake of ours")
+
+    monkeypatch.setattr("sdhelpers.model.hub._announce", mistake)
+    with pytest.raises(TypeError, match="a mistake of ours"):
+        fetch_model(MODEL)
 
 
 def test_a_model_of_another_kind_is_refused_before_anything_is_fetched(
-    hub: LocalHub, folder: Path, tmp_path: Path
+    hub: LocalHub, v1_shaped: Path, tmp_path: Path
 ) -> None:
-    other = tmp_path / "other"
-    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("scheduler"))
-    hub.repositories["some/other"] = other
+    hub.repositories["some/other"] = copy_model(v1_shaped, tmp_path / "other", "scheduler")
     message = r"no Stable Diffusion 1 model.*it has no scheduler/scheduler_config.json"
     with pytest.raises(ModelError, match=message):
         fetch_model("some/other")

@@ -1,7 +1,6 @@
 """Loading: the standard folder by each part's own class, and every way in which it can fail."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -21,23 +20,16 @@ from sdhelpers import TINY_SD, generate, load_components, pick_device, pick_dtyp
 from sdhelpers.model.device import check_dtype
 from sdhelpers.model.folder import PARTS, find_model_problems
 from sdhelpers.model.loading import find_model
-from tests.conftest import PROMPT
+from sdhelpers.model.parts import Components
+from tests.conftest import PROMPT, copy_model
 
 WEIGHTS = ["text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the tiny model that may be damaged: hard links, so replace files, never edit."""
-    return Path(shutil.copytree(TINY_SD, tmp_path / "model", copy_function=link))
-
-
-def link(source: str, target: str) -> None:
-    """Link a file, or copy it where the file system cannot."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    """A copy of the tiny model that may be damaged."""
+    return copy_model(TINY_SD, tmp_path / "model")
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -47,7 +39,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def test_the_five_parts_load_by_their_own_classes(components) -> None:
-    parts = (
+    parts = Components(
         CLIPTokenizer.from_pretrained(TINY_SD, subfolder="tokenizer"),
         CLIPTextModel.from_pretrained(TINY_SD, subfolder="text_encoder"),
         UNet2DConditionModel.from_pretrained(TINY_SD, subfolder="unet"),
@@ -56,7 +48,7 @@ def test_the_five_parts_load_by_their_own_classes(components) -> None:
     )
     for ours, theirs in zip(components, parts, strict=True):
         assert type(ours) is type(theirs)
-    for ours, theirs in zip(components[1:4], parts[1:4], strict=True):
+    for ours, theirs in zip(components.networks.values(), parts.networks.values(), strict=True):
         expected = theirs.state_dict()
         assert ours.dtype == theirs.dtype == torch.float32
         assert not ours.training
@@ -109,7 +101,7 @@ def test_the_vocabulary_is_clips(components) -> None:
 
 def test_a_given_dtype_is_kept() -> None:
     components = load_components(dtype=torch.bfloat16, device="cpu")
-    assert {part.dtype for part in components[1:4]} == {torch.bfloat16}
+    assert {one.dtype for one in components.networks.values()} == {torch.bfloat16}
 
 
 def test_device_and_dtype(monkeypatch) -> None:

@@ -84,11 +84,11 @@ class Part(torch.nn.Module):
 
 def test_only_the_part_at_work_is_on_the_gpu_even_if_another_is_skipped() -> None:
     """The playground asks the text encoder once for many pictures of the same prompt."""
-    parts = SimpleNamespace(text_encoder=Part(), unet=Part(), vae=Part())
+    parts = Components(None, Part(), Part(), Part(), None)
     offload_to_cpu(parts, "meta")
     for name in ("text_encoder", "unet", "unet", "vae", "unet", "vae", "text_encoder", "vae"):
         getattr(parts, name)(torch.empty(1))
-        places = {each: part.place for each, part in vars(parts).items()}
+        places = {each: part.place for each, part in parts.networks.items()}
         assert places == dict.fromkeys(places, "cpu") | {name: "meta"}
 
 
