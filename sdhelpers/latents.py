@@ -16,7 +16,8 @@ from sdhelpers.validation import check_latents, check_noise, is_count
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-Generators = torch.Generator | list[torch.Generator]
+Generators = torch.Generator | Sequence[torch.Generator]
+_RIDGE = 0.1  # in units of the latents' standard deviation, which is about 1
 
 
 def make_generator(seed: int) -> torch.Generator:
@@ -47,6 +48,24 @@ def make_generators(seed: int | Sequence[int]) -> Generators:
     if isinstance(seed, Sequence) and not isinstance(seed, str):
         return [make_generator(one) for one in seed]
     return make_generator(seed)
+
+
+def check_generators(generator: object, batch_size: int) -> None:
+    """Raise a ValueError unless this is one generator on the CPU, or one for each picture."""
+    generators = [generator] if isinstance(generator, torch.Generator) else generator
+    are_fine = isinstance(generators, Sequence) and all(
+        isinstance(one, torch.Generator) and one.device.type == "cpu" for one in generators
+    )
+    if not are_fine:
+        raise ValueError(
+            f"generator must be a torch.Generator on the CPU or a list of them, got "
+            f"{generator!r}. make_generator(seed) makes one."
+        )
+    if generators is generator and len(generators) != batch_size:
+        raise ValueError(
+            f"{len(generators)} generators or seeds were given for {batch_size} pictures: "
+            "give one for all of them, or one for each."
+        )
 
 
 def vae_scale_factor(vae: "AutoencoderKL") -> int:
@@ -88,10 +107,17 @@ def picture_size(
     return height, width
 
 
+def _nearest_side(side: object, factor: int) -> str:
+    """Say which allowed side is nearest to a given one."""
+    if not is_count(side):
+        return f"Give an integer, for example {16 * factor}."
+    return f"The nearest that works is {max(factor, round(side / factor) * factor)}."
+
+
 def initial_latents(
     unet: "UNet2DConditionModel",
     vae: "AutoencoderKL",
-    generator: torch.Generator | Sequence[torch.Generator],
+    generator: Generators,
     *,
     batch_size: int = 1,
     height: int | None = None,
@@ -170,34 +196,6 @@ def match_latents(
     return latents
 
 
-def check_generators(generator: object, batch_size: int) -> None:
-    """Raise a ValueError unless this is one generator on the CPU, or one for each picture."""
-    generators = [generator] if isinstance(generator, torch.Generator) else generator
-    are_fine = isinstance(generators, Sequence) and all(
-        isinstance(one, torch.Generator) and one.device.type == "cpu" for one in generators
-    )
-    if not are_fine:
-        raise ValueError(
-            f"generator must be a torch.Generator on the CPU or a list of them, got "
-            f"{generator!r}. make_generator(seed) makes one."
-        )
-    if generators is generator and len(generators) != batch_size:
-        raise ValueError(
-            f"{len(generators)} generators or seeds were given for {batch_size} pictures: "
-            "give one for all of them, or one for each."
-        )
-
-
-def _nearest_side(side: object, factor: int) -> str:
-    """Say which allowed side is nearest to a given one."""
-    if not is_count(side):
-        return f"Give an integer, for example {16 * factor}."
-    return f"The nearest that works is {max(factor, round(side / factor) * factor)}."
-
-
-_RIDGE = 0.1  # in units of the latents' standard deviation, which is about 1
-
-
 @torch.no_grad()
 def encode_image(
     vae: "AutoencoderKL", pixel_values: torch.Tensor, generator: torch.Generator | None = None
@@ -224,6 +222,22 @@ def encode_image(
     return unscaled_latents * vae.config.scaling_factor
 
 
+def _check_pixel_values(pixel_values: torch.Tensor, vae: "AutoencoderKL") -> None:
+    """Raise a ValueError unless the VAE can encode this."""
+    factor, channels = vae_scale_factor(vae), vae.config.in_channels
+    is_tensor = isinstance(pixel_values, torch.Tensor) and pixel_values.is_floating_point()
+    shape = tuple(pixel_values.shape) if is_tensor else ()
+    has_channels = len(shape) == 4 and shape[1] == channels and 0 not in shape
+    if has_channels and not any(side % factor for side in shape[2:]):
+        return
+    given = shape or getattr(pixel_values, "dtype", type(pixel_values).__name__)
+    raise ValueError(
+        f"pixel_values must be a floating-point tensor of shape (B, {channels}, H, W), H and W "
+        f"multiples of {factor}, in [-1, 1]; got {given}. image_to_tensor makes it from a "
+        "picture, after resizing or cropping that."
+    )
+
+
 @torch.no_grad()
 def decode_latents(vae: "AutoencoderKL", latents: torch.Tensor) -> torch.Tensor:
     """Turn scaled latents into pixel values.
@@ -241,22 +255,6 @@ def decode_latents(vae: "AutoencoderKL", latents: torch.Tensor) -> torch.Tensor:
     check_latents(latents, vae.config.latent_channels)
     latents = latents.to(device=execution_device(vae), dtype=vae.dtype)
     return vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
-
-
-def _check_pixel_values(pixel_values: torch.Tensor, vae: "AutoencoderKL") -> None:
-    """Raise a ValueError unless the VAE can encode this."""
-    factor, channels = vae_scale_factor(vae), vae.config.in_channels
-    is_tensor = isinstance(pixel_values, torch.Tensor) and pixel_values.is_floating_point()
-    shape = tuple(pixel_values.shape) if is_tensor else ()
-    has_channels = len(shape) == 4 and shape[1] == channels and 0 not in shape
-    if has_channels and not any(side % factor for side in shape[2:]):
-        return
-    given = shape or getattr(pixel_values, "dtype", type(pixel_values).__name__)
-    raise ValueError(
-        f"pixel_values must be a floating-point tensor of shape (B, {channels}, H, W), H and W "
-        f"multiples of {factor}, in [-1, 1]; got {given}. image_to_tensor makes it from a "
-        "picture, after resizing or cropping that."
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,10 +18,11 @@ from sdhelpers.latents import (
     make_generators,
     match_latents,
 )
+from sdhelpers.model.device import execution_device
 from sdhelpers.model.memory import explained_memory_errors
 from sdhelpers.schedule import has_unit_variance, make_plan, make_scheduler, plan_sigmas
 from sdhelpers.steps import Step
-from sdhelpers.text import as_prompts, encode_prompt, encode_text, match_negative_prompts
+from sdhelpers.text import as_prompts, encode_text, match_negative_prompts
 from sdhelpers.validation import (
     check_finite,
     check_guidance_scale,
@@ -82,17 +83,15 @@ def denoise(
     check_noise(latents, unet)
     check_text_embeddings(text_embeddings, unet, len(latents), guidance_scale)
     plan = make_plan(scheduler, num_inference_steps, latents.device)
-    if guidance_scale in (0, 1) and len(text_embeddings) > len(latents):
-        text_embeddings = split_prediction(text_embeddings)[int(guidance_scale)]
     generator = make_generator(0) if generator is None else generator
     check_generators(generator, len(latents))
-    return _walk(unet, plan, latents, text_embeddings, guidance_scale, generator)
+    return _walk_plan(unet, plan, latents, text_embeddings, guidance_scale, generator)
 
 
 # Not inference mode: its tensors refuse in-place edits and gradients ever after, and a Step is
 # there to be experimented with.
 @torch.no_grad()
-def _walk(
+def _walk_plan(
     unet: "UNet2DConditionModel",
     scheduler: "SchedulerMixin",
     noise: torch.Tensor,
@@ -101,6 +100,9 @@ def _walk(
     generator: Generators,
 ) -> Iterator[Step]:
     """Run the loop itself, on checked arguments and a scheduler that has its plan."""
+    if guidance_scale in (0, 1) and len(text_embeddings) > len(noise):
+        text_embeddings = split_prediction(text_embeddings)[int(guidance_scale)]
+    generator = generator if isinstance(generator, torch.Generator) else list(generator)
     takes_generator = "generator" in inspect.signature(scheduler.step).parameters
     step_options = {"generator": generator} if takes_generator else {}
     sigmas = plan_sigmas(scheduler)
@@ -186,7 +188,7 @@ def generate(
     if isinstance(scheduler, str):
         scheduler = make_scheduler(scheduler, own_scheduler.config)
     check_scheduler(scheduler)
-    num_turns = len(make_plan(scheduler, num_inference_steps).timesteps)
+    plan = make_plan(scheduler, num_inference_steps, execution_device(unet))
     check_guidance_scale(guidance_scale)
     check_num_images_per_prompt(num_images_per_prompt)
     prompts = as_prompts(prompt)
@@ -208,16 +210,10 @@ def generate(
             tokenizer, text_encoder, prompts, negative_prompts, guidance_scale
         )
         text_embeddings = text_embeddings.repeat_interleave(num_images_per_prompt, dim=0)
-        steps = denoise(
-            unet,
-            scheduler,
-            latents,
-            text_embeddings.to(latents),
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
-            generator=generator,
-        )
-        for step in tqdm(steps, total=num_turns, disable=not show_progress):
+        text_embeddings = text_embeddings.to(latents)
+        check_text_embeddings(text_embeddings, unet, len(latents), guidance_scale)
+        steps = _walk_plan(unet, plan, latents, text_embeddings, guidance_scale, generator)
+        for step in tqdm(steps, total=len(plan.timesteps), disable=not show_progress):
             latents = step.prev_sample
         return tensor_to_images(decode_latents(vae, latents))
 
@@ -230,9 +226,8 @@ def _encode(
     guidance_scale: float,
 ) -> torch.Tensor:
     """Encode both halves of the batch, or only the prompts where scale 1 needs no more."""
+    text_embeddings = encode_text(tokenizer, text_encoder, prompts)
     if guidance_scale == 1:
-        return encode_text(tokenizer, text_encoder, prompts)
-    text_embeddings, uncond_embeddings = encode_prompt(
-        tokenizer, text_encoder, prompts, negative_prompts
-    )
+        return text_embeddings
+    uncond_embeddings = encode_text(tokenizer, text_encoder, negative_prompts)
     return join_embeddings(uncond_embeddings, text_embeddings)

@@ -1,7 +1,12 @@
-"""Noise schedules: the forward process by hand, which schedulers there are, and their plans."""
+"""Noise schedules: how much noise each timestep means, and which timesteps a run visits.
+
+First by hand, as notebook 05 builds them; then through the library's schedulers, as the loop uses
+them.
+"""
 
 import copy
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,9 +21,6 @@ from diffusers import (
 from sdhelpers.validation import check_num_inference_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import torch
     from diffusers import SchedulerMixin
 
 
@@ -143,14 +145,16 @@ def plan_timesteps(
 
 
 def interpolate_sigmas(timesteps: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
-    """Look up the sigmas of a plan, on straight lines between the levels, and add the end.
+    """Look up the sigmas of a plan made by hand, on straight lines between the levels.
+
+    `plan_sigmas` asks a scheduler of the library instead, and gives no end.
 
     Args:
         timesteps: (S,) descending, in [0, T - 1], whole or not.
         sigmas: (T,) of all levels.
 
     Returns:
-        (S + 1,) descending; the last is 0, no noise at all.
+        (S + 1,) descending: before each step, and after the last, where it is 0, no noise at all.
     """
     places = timesteps.to(sigmas)
     below = places.floor().long()
@@ -168,7 +172,7 @@ SCHEDULERS: dict[str, type] = {
 }
 
 
-def make_scheduler(name: str, config: "Mapping", **changes: object) -> "SchedulerMixin":
+def make_scheduler(name: str, config: Mapping, **changes: object) -> "SchedulerMixin":
     """Make a scheduler by name that keeps the betas of a model's own.
 
     Args:
@@ -233,22 +237,23 @@ def make_plan(
 
 
 def plan_sigmas(scheduler: "SchedulerMixin") -> list[float]:
-    """Give the noise-to-signal ratio before each step of a plan.
+    """Read the sigmas of a plan that a scheduler of the library made.
+
+    `interpolate_sigmas` computes those of a plan made by hand, and adds the end.
 
     Args:
         scheduler: with a plan (`set_timesteps` was called).
 
     Returns:
-        One sigma for each entry of `scheduler.timesteps`: sqrt((1 - abar) / abar) with abar the
-        entry of alphas_cumprod at that timestep. DDIM's papers call something else sigma: the
-        noise *added* per step, here `std_dev_t`.
+        One sigma for each entry of `scheduler.timesteps`, the noise-to-signal ratio before that
+        step, as `alphas_cumprod_to_sigmas` defines it.
     """
     if hasattr(scheduler, "sigmas"):
         return scheduler.sigmas[: len(scheduler.timesteps)].tolist()
     # `add_noise` leaves alphas_cumprod on the device of what it was given, and Apple's GPU has no
     # double precision.
     abar = scheduler.alphas_cumprod.cpu()[scheduler.timesteps.cpu()].double()
-    return ((1 - abar) / abar).sqrt().tolist()
+    return alphas_cumprod_to_sigmas(abar).tolist()
 
 
 def has_unit_variance(scheduler: "SchedulerMixin") -> bool:

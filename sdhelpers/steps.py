@@ -1,4 +1,4 @@
-"""What the loop hands over at each step, and what can be read from a stored run of them."""
+"""The steps that the loop hands over, and what can be read from a stored run of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -52,6 +52,57 @@ class Step:
         return self.latents / self.signal_scale - self.sigma * self.noise_pred
 
 
+def unit_latents(step: Step) -> torch.Tensor:
+    """Give a step's latents with about unit variance, as the UNet sees them.
+
+    They are signal_scale * (clean + sigma * noise), and clean and noise have unit variance.
+    """
+    return step.latents / (step.signal_scale * (1 + step.sigma**2) ** 0.5)
+
+
+def guidance_difference(step: Step) -> torch.Tensor | None:
+    """Give text minus unconditional prediction; None if the step does not hold both."""
+    if step.noise_pred_uncond is None or step.noise_pred_text is None:
+        return None
+    return step.noise_pred_text - step.noise_pred_uncond
+
+
+def check_both_predictions(step: Step) -> None:
+    """Raise a ValueError unless this is a Step with an unconditional and a text prediction."""
+    if not isinstance(step, Step):
+        raise ValueError(f"step must be a Step, as denoise(...) yields it, got {step!r}.")
+    missing = [
+        name for name in ("noise_pred_uncond", "noise_pred_text") if getattr(step, name) is None
+    ]
+    if missing:
+        raise ValueError(
+            f"Step {step.index} holds no {' and no '.join(missing)}: a run with a guidance_scale "
+            "of exactly 0 or 1 computes only one of the two. Run denoise with another scale, "
+            "such as 7.5; any scale can be mixed from its steps."
+        )
+
+
+def remix_step(step: Step, guidance_scale: float) -> Step:
+    """Give the step as another guidance scale would have seen it.
+
+    Args:
+        step: one that holds both predictions; left unchanged.
+        guidance_scale: 0 unconditional, 1 plain text, 7.5 usual.
+
+    Returns:
+        A new Step from the same latents: `noise_pred` is `apply_guidance` of the two stored
+        predictions, to the last bit, and `pred_original_sample` follows from it. `prev_sample`
+        stays that of the run: the scheduler did not step again.
+
+    Raises:
+        ValueError: if a prediction is missing, or the scale is no finite number.
+    """
+    check_guidance_scale(guidance_scale)
+    check_both_predictions(step)
+    mixed = apply_guidance(step.noise_pred_uncond, step.noise_pred_text, guidance_scale)
+    return replace(step, noise_pred=mixed)
+
+
 def pick_picture(steps: Sequence[Step], picture: int = 0) -> list[Step]:
     """Give the steps of one picture of a batch, tensors (1, 4, h, w).
 
@@ -77,27 +128,8 @@ def pick_picture(steps: Sequence[Step], picture: int = 0) -> list[Step]:
 def _pick(step: Step, picture: int) -> Step:
     """Give one picture's part of a step."""
     values = {field.name: getattr(step, field.name) for field in fields(step)}
-    return Step(
-        **{
-            name: value[picture : picture + 1] if isinstance(value, torch.Tensor) else value
-            for name, value in values.items()
-        }
-    )
-
-
-def unit_latents(step: Step) -> torch.Tensor:
-    """Give a step's latents with about unit variance, as the UNet sees them.
-
-    They are signal_scale * (clean + sigma * noise), and clean and noise have unit variance.
-    """
-    return step.latents / (step.signal_scale * (1 + step.sigma**2) ** 0.5)
-
-
-def guidance_difference(step: Step) -> torch.Tensor | None:
-    """Give text minus unconditional prediction; None if the step does not hold both."""
-    if step.noise_pred_uncond is None or step.noise_pred_text is None:
-        return None
-    return step.noise_pred_text - step.noise_pred_uncond
+    tensors = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+    return replace(step, **{name: value[picture, None] for name, value in tensors.items()})
 
 
 def measure_run(steps: Sequence[Step]) -> dict[str, list[float]]:
@@ -122,39 +154,3 @@ def measure_run(steps: Sequence[Step]) -> dict[str, list[float]]:
         if all(value is not None for value in values)
     }
     return sizes | {"sigma": [step.sigma for step in steps]}
-
-
-def remix_step(step: Step, guidance_scale: float) -> Step:
-    """Give the step as another guidance scale would have seen it.
-
-    Args:
-        step: one that holds both predictions; left unchanged.
-        guidance_scale: 0 unconditional, 1 plain text, 7.5 usual.
-
-    Returns:
-        A new Step from the same latents: `noise_pred` is `apply_guidance` of the two stored
-        predictions, to the last bit, and `pred_original_sample` follows from it. `prev_sample`
-        stays that of the run: the scheduler did not step again.
-
-    Raises:
-        ValueError: if a prediction is missing, or the scale is no finite number.
-    """
-    check_guidance_scale(guidance_scale)
-    check_both_predictions(step)
-    mixed = apply_guidance(step.noise_pred_uncond, step.noise_pred_text, guidance_scale)
-    return replace(step, noise_pred=mixed)
-
-
-def check_both_predictions(step: Step) -> None:
-    """Raise a ValueError unless this is a Step with an unconditional and a text prediction."""
-    if not isinstance(step, Step):
-        raise ValueError(f"step must be a Step, as denoise(...) yields it, got {step!r}.")
-    missing = [
-        name for name in ("noise_pred_uncond", "noise_pred_text") if getattr(step, name) is None
-    ]
-    if missing:
-        raise ValueError(
-            f"Step {step.index} holds no {' and no '.join(missing)}: a run with a guidance_scale "
-            "of exactly 0 or 1 computes only one of the two. Run denoise with another scale, "
-            "such as 7.5; any scale can be mixed from its steps."
-        )

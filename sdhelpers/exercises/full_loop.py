@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
     from sdhelpers.model.parts import Components
 
+_PROMPTS = ["an astronaut riding a horse", "a castle at night", ""]
+_SEEDS = [0, 7]
+_SCALES = [1.0, 4.0, 7.5]
+_NUM_PLANNED = 20  # steps of the plan that `predict` is tried on
+_NUM_WALKED = 4  # steps that `walk` is tried with
+_TOLERANCE = 1e-4
+
 
 class Parts(NamedTuple):
     """The five functions that notebook 07 assembles."""
@@ -89,12 +96,27 @@ def make_parts(components: "Components") -> Parts:
     return Parts(encode, begin, predict, walk, finish)
 
 
-_PROMPTS = ["an astronaut riding a horse", "a castle at night", ""]
-_SEEDS = [0, 7]
-_SCALES = [1.0, 4.0, 7.5]
-_NUM_PLANNED = 20  # steps of the plan that `predict` is tried on
-_NUM_WALKED = 4  # steps that `walk` is tried with
-_TOLERANCE = 1e-4
+def choose_parts(attempts: Parts, components: "Components") -> Parts:
+    """Take the reader's functions where they are right, and ours where they are not yet.
+
+    Args:
+        attempts: the reader's five functions.
+        components: the five parts of a model.
+
+    Returns:
+        `Parts`, all of which work. Printed: whose is which.
+    """
+    checks = (check_encode, check_begin, check_predict, check_walk, check_finish)
+    chosen = {}
+    for name, attempt, ours, check in zip(
+        Parts._fields, attempts, make_parts(components), checks, strict=True
+    ):
+        with contextlib.redirect_stdout(io.StringIO()) as verdict:
+            check(attempt, components)
+        is_right = verdict.getvalue().startswith("right")
+        chosen[name] = attempt if is_right else ours
+        print(f"{name:<8} {'yours' if is_right else 'ours, until yours is right'}")
+    return Parts(**chosen)
 
 
 def check_encode(attempt: Callable[[str], torch.Tensor], components: "Components") -> None:
@@ -256,26 +278,3 @@ def check_finish(attempt: Callable[..., np.ndarray], components: "Components") -
         tolerance=0.5,
         share=0.01,
     )
-
-
-def choose_parts(attempts: Parts, components: "Components") -> Parts:
-    """Take the reader's functions where they are right, and ours where they are not yet.
-
-    Args:
-        attempts: the reader's five functions.
-        components: the five parts of a model.
-
-    Returns:
-        `Parts`, all of which work. Printed: whose is which.
-    """
-    checks = (check_encode, check_begin, check_predict, check_walk, check_finish)
-    chosen = {}
-    for name, attempt, ours, check in zip(
-        Parts._fields, attempts, make_parts(components), checks, strict=True
-    ):
-        with contextlib.redirect_stdout(io.StringIO()) as verdict:
-            check(attempt, components)
-        is_right = verdict.getvalue().startswith("right")
-        chosen[name] = attempt if is_right else ours
-        print(f"{name:<8} {'yours' if is_right else 'ours, until yours is right'}")
-    return Parts(**chosen)

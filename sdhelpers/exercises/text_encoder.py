@@ -1,6 +1,7 @@
 """The exercises of notebook 03: ids, masks and vectors. They need no model.
 
-Every `check_*` takes the reader's function and prints a verdict.
+First the right answers, then every `check_*`, which takes the reader's function and prints a
+verdict.
 """
 
 import torch
@@ -9,6 +10,7 @@ from sdhelpers.check import Function, Mistake, judge
 from sdhelpers.latents import make_generator
 
 _NEARLY_SAME = 1e-3  # sine of the angle between two directions
+_START, _END = 49406, 49407  # as in CLIP's vocabulary, where padding is the end token, too
 
 
 def count_common_start(first_ids: torch.Tensor, second_ids: torch.Tensor) -> int:
@@ -74,9 +76,6 @@ def interpolate_on_arc(first: torch.Tensor, second: torch.Tensor, weight: float)
     sine = torch.where(is_same, 1.0, angle.sin())
     on_arc = (((1 - weight) * angle).sin() * first + (weight * angle).sin() * second) / sine
     return torch.where(is_same, (1 - weight) * first + weight * second, on_arc)
-
-
-_START, _END = 49406, 49407  # as in CLIP's vocabulary, where padding is the end token, too
 
 
 def check_unchanged(count_unchanged: Function) -> None:

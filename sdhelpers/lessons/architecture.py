@@ -7,24 +7,13 @@ memory nor time.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel
+from sdhelpers.model.parts import Networks
 
 # The published configs of CompVis/stable-diffusion-v1-4; stable-diffusion-v1-5 has the same.
 SD_V1_CONFIGS = Path(__file__).parents[1] / "sd_v1_configs"
-
-
-class Networks(NamedTuple):
-    """The three parts that have weights."""
-
-    text_encoder: "CLIPTextModel"
-    unet: "UNet2DConditionModel"
-    vae: "AutoencoderKL"
 
 
 def make_networks(

@@ -5,23 +5,20 @@ import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sdhelpers.latents import initial_latents, make_generator, picture_size, vae_scale_factor
-from sdhelpers.lessons.architecture import SD_V1_CONFIGS, Networks, count_parameters, make_networks
+from sdhelpers.latents import picture_size, vae_scale_factor
+from sdhelpers.lessons.architecture import SD_V1_CONFIGS, count_parameters, make_networks
 from sdhelpers.model.device import execution_device
 from sdhelpers.model.hub import fetch_model, write_size
 from sdhelpers.model.known import SD_V1_4, SD_V1_5
+from sdhelpers.model.parts import Components, Networks
 from sdhelpers.schedule import make_plan
 from sdhelpers.validation import is_count
-
-if TYPE_CHECKING:
-    from sdhelpers.model.parts import Components
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -112,13 +109,11 @@ def memory_budget(
     """
     if dtype not in _DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(map(str, _DTYPES))}, got {dtype!r}.")
-    if not is_count(batch_size):
-        raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}.")
     folder = _find_configs(model)
     with FakeTensorMode(), torch.no_grad():
         networks = make_networks(folder, device="cpu", dtype=dtype)
         height, width = picture_size(networks.unet, networks.vae, height, width)
-        calls = _make_calls(networks, height, width, dtype, batch_size)
+        calls = _make_calls(networks, height, width, batch_size)
         parts = tuple(
             _measure(part, network, calls[part]) for part, network in networks._asdict().items()
         )
@@ -134,19 +129,22 @@ def _find_configs(model: str | Path) -> Path:
 
 
 def _make_calls(
-    networks: Networks, height: int, width: int, dtype: torch.dtype, batch_size: int
+    networks: Networks, height: int, width: int, batch_size: int
 ) -> dict[str, Callable[[], object]]:
     """Give for each part the call of it that painting makes; guidance doubles the UNet's."""
+    if not is_count(batch_size):
+        raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}.")
     text_encoder, unet, vae = networks
     factor = vae_scale_factor(vae)
-    shape = (batch_size, unet.config.in_channels, height // factor, width // factor)
-    latents = torch.empty(shape, dtype=dtype)
+    shape = (unet.config.in_channels, height // factor, width // factor)
     length = text_encoder.config.max_position_embeddings
-    input_ids = torch.zeros((2 * batch_size, length), dtype=torch.long)
-    text_embeddings = torch.empty(
-        (2 * batch_size, length, unet.config.cross_attention_dim), dtype=dtype
+    place = {"device": execution_device(unet), "dtype": unet.dtype}
+    input_ids = torch.zeros((2 * batch_size, length), device=place["device"], dtype=torch.long)
+    latents = torch.zeros((batch_size, *shape), **place)
+    doubled = torch.zeros((2 * batch_size, *shape), **place)
+    text_embeddings = torch.zeros(
+        (2 * batch_size, length, unet.config.cross_attention_dim), **place
     )
-    doubled = torch.empty((2 * batch_size, *shape[1:]), dtype=dtype)
     return {
         "text_encoder": lambda: text_encoder(input_ids),
         "unet": lambda: unet(doubled, 0, encoder_hidden_states=text_embeddings),
@@ -200,7 +198,7 @@ class _Ledger(TorchDispatchMode):
 
 @torch.no_grad()
 def measure_unet_call(
-    components: "Components",
+    components: Components,
     *,
     height: int | None = None,
     width: int | None = None,
@@ -224,25 +222,20 @@ def measure_unet_call(
     """
     if not is_count(num_calls):
         raise ValueError(f"num_calls must be a positive integer, got {num_calls!r}.")
-    unet, vae = components.unet, components.vae
-    latents = initial_latents(
-        unet, vae, make_generator(0), batch_size=batch_size, height=height, width=width
-    )
-    doubled = torch.cat([latents] * 2)
-    length = components.text_encoder.config.max_position_embeddings
-    shape = (2 * batch_size, length, unet.config.cross_attention_dim)
-    text_embeddings = torch.zeros(shape, device=doubled.device, dtype=doubled.dtype)
+    networks = components.networks
+    height, width = picture_size(networks.unet, networks.vae, height, width)
+    call_unet = _make_calls(networks, height, width, batch_size)["unet"]
     seconds = []
     for _ in range(num_calls + 1):
         started = time.perf_counter()
-        unet(doubled, 0, encoder_hidden_states=text_embeddings)
-        _wait_for(execution_device(unet))
+        call_unet()
+        _wait_for(execution_device(networks.unet))
         seconds.append(time.perf_counter() - started)
     return min(seconds[1:])
 
 
 def describe_price(
-    components: "Components", num_inference_steps: int, seconds_per_call: float
+    components: Components, num_inference_steps: int, seconds_per_call: float
 ) -> str:
     """Say what a run costs, such as "21 UNet calls, about 3 min 30 s".
 

@@ -1,8 +1,10 @@
-"""DDIM, Euler, K-LMS and PNDM by hand: one step of each, and whole runs."""
+"""DDIM, Euler, K-LMS and PNDM by hand: one step of each, then whole runs."""
 
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+
+PredictNoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (latents, t) -> noise_pred
 
 # Adams and Bashforth's weights for equal steps, newest prediction first.
 MULTISTEP_WEIGHTS: dict[int, tuple[float, ...]] = {
@@ -59,6 +61,31 @@ def step_euler(
     return latents + (next_sigma - sigma) * noise_pred
 
 
+def step_k_lms(
+    latents: torch.Tensor,
+    noise_preds: Sequence[torch.Tensor],
+    sigmas: torch.Tensor,
+    index: int,
+    order: int = 4,
+) -> torch.Tensor:
+    """Take one K-LMS step: like Euler's, with a weighted sum of the last predictions as slope.
+
+    Args:
+        latents: (B, 4, h, w), clean plus sigma times noise.
+        noise_preds: the run's predictions so far, oldest first, the newest for these latents.
+        sigmas: (S + 1,) of the plan.
+        index: of the step, from 0.
+        order: how many predictions to use, 1 to 4.
+
+    Returns:
+        prev_sample: (B, 4, h, w), new.
+
+    Source: as `lms_weights`.
+    """
+    weights = lms_weights(sigmas, index, order)
+    return latents + _weighted_sum(weights, noise_preds)
+
+
 def lms_weights(sigmas: torch.Tensor, index: int, order: int = 4) -> list[float]:
     """Compute K-LMS's weights of the newest predictions for one step.
 
@@ -103,31 +130,6 @@ def _lagrange(place: float, own: float, others: Sequence[float]) -> float:
     return value
 
 
-def step_k_lms(
-    latents: torch.Tensor,
-    noise_preds: Sequence[torch.Tensor],
-    sigmas: torch.Tensor,
-    index: int,
-    order: int = 4,
-) -> torch.Tensor:
-    """Take one K-LMS step: like Euler's, with a weighted sum of the last predictions as slope.
-
-    Args:
-        latents: (B, 4, h, w), clean plus sigma times noise.
-        noise_preds: the run's predictions so far, oldest first, the newest for these latents.
-        sigmas: (S + 1,) of the plan.
-        index: of the step, from 0.
-        order: how many predictions to use, 1 to 4.
-
-    Returns:
-        prev_sample: (B, 4, h, w), new.
-
-    Source: as `lms_weights`.
-    """
-    weights = lms_weights(sigmas, index, order)
-    return latents + _weighted_sum(weights, noise_preds)
-
-
 def mix_predictions(noise_preds: Sequence[torch.Tensor]) -> torch.Tensor:
     """Mix the last predictions, up to four, as PNDM does: K-LMS's weights for equal steps.
 
@@ -152,9 +154,6 @@ def _weighted_sum(weights: Sequence[float], noise_preds: Sequence[torch.Tensor])
     """Add up the last predictions; the weights come newest first, the predictions oldest first."""
     newest_first = reversed(noise_preds[-len(weights) :])
     return sum(w * noise_pred for w, noise_pred in zip(weights, newest_first, strict=True))
-
-
-PredictNoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (latents, t) -> noise_pred
 
 
 def run_ddim(
@@ -213,6 +212,11 @@ def run_pndm(
         yield latents
 
 
+def _levels(timesteps: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """Give alphas_cumprod before each step, and after the last: (S + 1,)."""
+    return torch.cat([alphas_cumprod[timesteps], alphas_cumprod[:1]])
+
+
 def run_euler(
     predict_noise: PredictNoise,
     latents: torch.Tensor,
@@ -221,7 +225,14 @@ def run_euler(
 ) -> Iterator[torch.Tensor]:
     """Walk a whole plan with `step_euler`, yielding the latents after each step.
 
-    Args and Raises: as for `run_k_lms`.
+    Args:
+        predict_noise: takes latents *already scaled* to unit variance, and t; gives noise_pred.
+        latents: (B, 4, h, w), noise times the first sigma.
+        timesteps: (S,) descending.
+        sigmas: (S + 1,) of the plan, ending with 0.
+
+    Raises:
+        ValueError: if there is not one sigma more than there are timesteps.
     """
     _check_sigmas(timesteps, sigmas)
     for t, sigma, next_sigma in zip(timesteps, sigmas[:-1], sigmas[1:], strict=True):
@@ -239,15 +250,8 @@ def run_k_lms(
 ) -> Iterator[torch.Tensor]:
     """Walk a whole plan with `step_k_lms`, yielding the latents after each step.
 
-    Args:
-        predict_noise: takes latents *already scaled* to unit variance, and t; gives noise_pred.
-        latents: (B, 4, h, w), noise times the first sigma.
-        timesteps: (S,) descending.
-        sigmas: (S + 1,) of the plan, ending with 0.
+    Args and Raises: as for `run_euler`, and
         order: how many predictions to use, 1 to 4.
-
-    Raises:
-        ValueError: if there is not one sigma more than there are timesteps.
     """
     _check_sigmas(timesteps, sigmas)
     noise_preds = []
@@ -256,11 +260,6 @@ def run_k_lms(
         noise_preds = [*noise_preds[-3:], noise_pred]
         latents = step_k_lms(latents, noise_preds, sigmas, index, order)
         yield latents
-
-
-def _levels(timesteps: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.Tensor:
-    """Give alphas_cumprod before each step, and after the last: (S + 1,)."""
-    return torch.cat([alphas_cumprod[timesteps], alphas_cumprod[:1]])
 
 
 def _check_sigmas(timesteps: torch.Tensor, sigmas: torch.Tensor) -> None:

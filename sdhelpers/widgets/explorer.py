@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import ipywidgets
-import matplotlib.pyplot as plt
 
 from sdhelpers.latents import LinearPreview
+from sdhelpers.show.charts import show_figure
 from sdhelpers.show.pictures import pick_evenly, show_film_strip
 from sdhelpers.steps import Step, pick_picture
 from sdhelpers.validation import is_count
@@ -246,5 +246,4 @@ def show_trajectory(
         rows["text - uncond"] = [frame.guidance_difference for frame in frames]
     titles = [f"step {run[index].index + 1}\nsigma {run[index].sigma:.2f}" for index in chosen]
     show_film_strip(rows, titles, inches=_STEP_INCHES)
-    draw_run_curves(run)
-    plt.show()
+    show_figure(draw_run_curves(run))

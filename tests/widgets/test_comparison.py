@@ -69,13 +69,13 @@ def test_all_start_from_the_same_noise_unless_the_seed_is_an_axis(
     components, monkeypatch, axis: str
 ) -> None:
     started = []
-    own = sampling.denoise
+    own = sampling._walk_plan
 
     def keep(unet, scheduler, latents, *rest, **options):
         started.append(latents)
         return own(unet, scheduler, latents, *rest, **options)
 
-    monkeypatch.setattr(sampling, "denoise", keep)
+    monkeypatch.setattr(sampling, "_walk_plan", keep)
     values = {
         "guidance_scale": [1, 2],
         "num_inference_steps": [1, 2],
