@@ -14,7 +14,11 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-_INK, _FAINT = "#26323d", "#8b949c"
+INK = "#26323d"
+FAINT = "#8b949c"
+PAPER = "#f3f1ea"
+LAMP = "#ffc64a"
+BLANK = "#e4e4e0"  # where a picture is still to come
 
 # Dark enough on white, and told apart without colour vision by lightness.
 LINE_COLOURS = ["#1f5f8b", "#d1495b", "#e0a100", "#3a7d44", "#7a4988", "#7c8a96"]
@@ -78,7 +82,7 @@ def draw_curves(
         style = "-" if index < len(LINE_COLOURS) else "--"
         axis.plot(x_values, y_values, style, color=colour, label=name, marker="." if points else "")
     for text, place in (marks or {}).items():
-        axis.axvline(place, color=_FAINT, linestyle=":")
+        axis.axvline(place, color=FAINT, linestyle=":")
         axis.annotate(
             text,
             (place, 1),
@@ -86,7 +90,7 @@ def draw_curves(
             xytext=(3, -9),
             textcoords="offset points",
             fontsize=_FONT_SIZE - 1,
-            color=_INK,
+            color=INK,
         )
     if log_x:
         axis.set_xscale("log")

@@ -11,9 +11,7 @@ from PIL import Image
 
 from sdhelpers import generate, sampling
 from sdhelpers.model.parts import Components
-from sdhelpers.show import pictures as show
-from sdhelpers.widgets import comparison
-from sdhelpers.widgets.picture import compare
+from sdhelpers.widgets import compare, comparison
 from sdhelpers.widgets.settings_grid import AXES, make_settings_grid, paint_cell
 from tests.conftest import PROMPT
 from tests.widgets.old_widgets import IS_OLD
@@ -182,7 +180,7 @@ def test_the_twin_shows_the_same_pictures(components, monkeypatch) -> None:
     plt.switch_backend("Agg")
     monkeypatch.setattr(plt, "show", lambda: None)
     prompts = ["a cat for $5 or $6", XSS]
-    show.show_comparison(
+    comparison.show_comparison(
         components, {"prompt": prompts}, {"num_inference_steps": [1, 0]}, height=64, width=64
     )
     axes = plt.gcf().axes

@@ -12,7 +12,7 @@ from sdhelpers.widgets.threads import _find_pause, release_after_cells, release_
 _COUNT = """
 import os
 import torch
-from sdhelpers.cpu_threads import release_cpu_threads
+from sdhelpers.widgets.threads import release_cpu_threads
 
 def count():
     return len(os.listdir("/proc/self/task"))

@@ -15,15 +15,14 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
+from sdhelpers import widgets
 from sdhelpers.images import tensor_to_images
 from sdhelpers.latents import LinearPreview, decode_latents, fit_linear_preview, latents_to_rgb
 from sdhelpers.model.parts import Components
-from sdhelpers.show import pictures as show
 from sdhelpers.show.charts import figure_to_image
 from sdhelpers.steps import Step, measure_run, pick_picture, unit_latents
 from sdhelpers.widgets import frames as trajectory
-from sdhelpers.widgets import picture as widgets
-from sdhelpers.widgets.explorer import TrajectoryExplorer
+from sdhelpers.widgets.explorer import TrajectoryExplorer, show_trajectory, trajectory_explorer
 from sdhelpers.widgets.frames import (
     Frame,
     draw_run_curves,
@@ -31,7 +30,6 @@ from sdhelpers.widgets.frames import (
     make_trajectory_gif,
     save_trajectory_gif,
 )
-from sdhelpers.widgets.picture import trajectory_explorer
 from tests.runs import count_calls, make_run
 from tests.widgets.old_widgets import needs_pictures_beside_widgets
 
@@ -302,7 +300,7 @@ def test_a_failed_save_keeps_the_old_file(frames, tmp_path, monkeypatch) -> None
 
 def test_the_twin_shows_the_same_pictures(components, steps, frames, preview) -> None:
     with count_calls(components) as called:
-        show.show_trajectory(steps, components.vae, preview=preview, num_columns=2)
+        show_trajectory(steps, components.vae, preview=preview, num_columns=2)
     assert called == ["decoder"]
     strip, curves = map(plt.figure, plt.get_fignums())
     assert [axis.get_ylabel() for axis in strip.axes[::2]] == [
@@ -344,7 +342,7 @@ def test_bad_input(components, steps, frames, tmp_path) -> None:
         (lambda: trajectory_explorer([steps[0], None], vae), "stored run"),
         (lambda: trajectory_explorer(steps, vae, picture=1), "from 0 to 0, got 1"),
         (lambda: trajectory_explorer(steps, vae, milliseconds=0), "positive integer, got 0"),
-        (lambda: show.show_trajectory(steps, vae, num_columns=0), "num_columns must be"),
+        (lambda: show_trajectory(steps, vae, num_columns=0), "num_columns must be"),
         (lambda: make_trajectory_gif([]), "0 frames"),
         (lambda: save_trajectory_gif(tmp_path / "run.png", frames), "ends in .gif"),
         (lambda: save_trajectory_gif(tmp_path, frames), "ends in .gif"),

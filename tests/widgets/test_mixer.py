@@ -15,12 +15,10 @@ from sdhelpers.guidance import apply_guidance
 from sdhelpers.images import tensor_to_images
 from sdhelpers.latents import LinearPreview, decode_latents, fit_linear_preview, latents_to_rgb
 from sdhelpers.model.parts import Components
-from sdhelpers.show import pictures as show
 from sdhelpers.steps import Step, remix_step
 from sdhelpers.widgets import mixer as mixer_module
 from sdhelpers.widgets.frames import enlarge
-from sdhelpers.widgets.mixer import GuidanceMixer
-from sdhelpers.widgets.picture import guidance_mixer
+from sdhelpers.widgets.mixer import GuidanceMixer, guidance_mixer, show_guidance_mix
 from tests.runs import count_calls, make_run
 from tests.widgets.old_widgets import needs_pictures_beside_widgets
 
@@ -199,7 +197,7 @@ def test_a_run_of_one_prediction_cannot_be_mixed(components, scale: float, missi
         lambda: remix_step(run[0], 7.5),
         lambda: guidance_mixer(run[0], components.vae),
         lambda: guidance_mixer(run, components.vae),
-        lambda: show.show_guidance_mix(run[0], components.vae),
+        lambda: show_guidance_mix(run[0], components.vae),
     ):
         with pytest.raises(ValueError, match=message):
             call()
@@ -215,9 +213,9 @@ def test_bad_input(components, steps) -> None:
         (lambda: guidance_mixer(steps[0], vae, picture=2), "from 0 to 0, got 2"),
         (lambda: remix_step(None, 7.5), "step must be a Step"),
         (lambda: remix_step(steps[0], "7"), "finite number"),
-        (lambda: show.show_guidance_mix(steps[0], vae, scales=[]), "one guidance scale or more"),
+        (lambda: show_guidance_mix(steps[0], vae, scales=[]), "one guidance scale or more"),
         (
-            lambda: show.show_guidance_mix(steps[0], vae, scales=np.array([])),
+            lambda: show_guidance_mix(steps[0], vae, scales=np.array([])),
             "guidance scale or more",
         ),
     ]
@@ -231,7 +229,7 @@ def test_bad_input(components, steps) -> None:
 def test_the_twin_shows_the_same_pictures(components, steps, preview, monkeypatch) -> None:
     plt.switch_backend("Agg")
     monkeypatch.setattr(plt, "show", lambda: None)
-    show.show_guidance_mix(steps[0], components.vae, [0, 7.5], preview=preview)
+    show_guidance_mix(steps[0], components.vae, [0, 7.5], preview=preview)
     axes = plt.gcf().axes
     assert [axis.get_title().replace("\n", " ") for axis in axes[:2]] == [
         "guidance scale 0",

@@ -15,7 +15,7 @@ PATIENCE = 20.0  # seconds: the most that a test waits for what should take none
 # A program that ends while a run of a minute is at work.
 LEAVE_EARLY = """
 import time
-from sdhelpers.runner import Runner
+from sdhelpers.widgets.threads import Runner
 def walk(request):
     for index in range(3000):
         time.sleep(0.02)
