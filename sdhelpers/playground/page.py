@@ -56,7 +56,10 @@ def playground(
     Raises:
         ValueError: if an argument does not fit.
     """
-    return Playground(components, fit_settings(components, prompt=prompt, **settings), Path(folder))
+    fitted = fit_settings(components, prompt=prompt, **settings)
+    painter = Painter(components)
+    painter.prepare(fitted)  # what does not fit the model makes no page
+    return Playground(painter, fitted, Path(folder))
 
 
 class Playground(LivePage):
@@ -69,14 +72,13 @@ class Playground(LivePage):
         history: the last eight pictures; `history.paintings` are they and their settings.
     """
 
-    def __init__(self, components: "Components", settings: Settings, folder: Path) -> None:
-        self._painter = Painter(components)
-        self._painter.prepare(settings)  # what does not fit the model is no page to begin with
-        self._runner = Runner(self._painter.paint, self._show, self._fail)
+    def __init__(self, painter: Painter, settings: Settings, folder: Path) -> None:
+        self._painter = painter
+        self._runner = Runner(painter.paint, self._show, self._fail)
         self._folder = folder
         self._turn = threading.RLock()  # reentrant: rolling the dice moves a control
         self._is_restoring = False
-        self.view = View(settings, self._painter.suggest_sizes())
+        self.view = View(settings, painter.suggest_sizes())
         self.controls, self.picture = self.view.controls, self.view.picture
         self.history = self.view.history
         super().__init__(self.view.boxes)

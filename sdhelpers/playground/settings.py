@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 
 START_PROMPT = "a photograph of an astronaut riding a horse"
 MOST_STEPS = 100
-HIGHEST_SEED = 2**53 - 1  # the largest integer up to which a browser's numbers are exact
-_COUNTS = {"num_inference_steps": (1, MOST_STEPS), "seed": (0, HIGHEST_SEED)}
+HIGHEST_INTEGER = 2**53 - 1  # up to it a browser's numbers are exact
+_COUNTS = {
+    "num_inference_steps": (1, MOST_STEPS),
+    "seed": (0, HIGHEST_INTEGER),
+    "height": (1, HIGHEST_INTEGER),
+    "width": (1, HIGHEST_INTEGER),
+}
 _KEY = "sdhelpers"  # of the text in a PNG file
 
 

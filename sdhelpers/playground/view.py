@@ -7,7 +7,7 @@ import ipywidgets
 from PIL import Image
 
 from sdhelpers.playground.painter import Painting, Progress, Request
-from sdhelpers.playground.settings import HIGHEST_SEED, MOST_STEPS, Settings
+from sdhelpers.playground.settings import HIGHEST_INTEGER, MOST_STEPS, Settings
 from sdhelpers.schedule import SCHEDULERS
 from sdhelpers.show.charts import BLANK
 from sdhelpers.widgets.panes import (
@@ -214,7 +214,7 @@ def _make_controls(
         "num_inference_steps": ipywidgets.IntSlider(
             value=settings.num_inference_steps, min=1, max=MOST_STEPS, **late
         ),
-        "seed": ipywidgets.BoundedIntText(value=settings.seed, min=0, max=HIGHEST_SEED, **late),
+        "seed": ipywidgets.BoundedIntText(value=settings.seed, min=0, max=HIGHEST_INTEGER, **late),
         "scheduler": ipywidgets.Dropdown(options=list(SCHEDULERS), value=settings.scheduler),
         "size": ipywidgets.Dropdown(options=[_write_size(*size) for size in sizes]),
     }
