@@ -4,12 +4,11 @@ import io
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
 from PIL import Image
 
 from sdhelpers.playground.painter import Painter
 from sdhelpers.playground.settings import START_PROMPT, fit_settings
-from sdhelpers.show.charts import INK
+from sdhelpers.show.charts import INK, show_figure
 from sdhelpers.show.pictures import TITLE_SIZE, as_text, draw_grid, pick_evenly
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def show_playground(
     figure.suptitle("\n".join(above), color=INK, **_LEFT)
     figure.supxlabel("\n".join(below), color=_WARNING, **_LEFT)
     figure.set_figheight(figure.get_figheight() + len(above + below) * _LINE_INCHES)
-    plt.show()
+    show_figure(figure)
 
 
 def _decode(png: bytes) -> Image.Image:

@@ -1,16 +1,19 @@
-"""Curves, bars and heat maps; the part of `show` that draws numbers.
+"""Curves, bars and heat maps; and what all drawings share: colours, and how a figure is shown.
 
-Each `show_*` draws into a new figure, shows it and returns None. `figure_to_image` gives a figure
-as a picture, for controls that must set one.
+Every `draw_*` of this package draws on a figure of its own and leaves pyplot's list of figures
+alone, which all threads share: a live control may draw while a cell does. Every `show_*` shows such
+a figure and returns None.
 """
 
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 import torch
+from IPython.display import display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -30,8 +33,7 @@ def show_curves(
     curves: Mapping[str, Numbers], x: Numbers | Mapping[str, Numbers] | None = None, **options: Any
 ) -> None:
     """Show curves in one frame; the arguments are those of `draw_curves`."""
-    draw_curves(curves, x, **options)
-    plt.show()
+    show_figure(draw_curves(curves, x, **options))
 
 
 def draw_curves(
@@ -69,7 +71,8 @@ def draw_curves(
     """
     if not curves:
         raise ValueError("There is no curve to draw.")
-    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
+    axis = figure.subplots()
     are_whole = True
     for index, (name, values) in enumerate(curves.items()):
         y_values = as_array(values)
@@ -121,7 +124,8 @@ def show_bars(values: Mapping[str, float], *, x_label: str = "", written: str = 
     """
     if not values:
         raise ValueError("There is no bar to draw.")
-    _, axis = plt.subplots(figsize=(6.5, 0.32 * len(values) + 0.6), layout="constrained")
+    figure = Figure(figsize=(6.5, 0.32 * len(values) + 0.6), layout="constrained")
+    axis = figure.subplots()
     names, numbers = list(values), [float(value) for value in values.values()]
     drawn = axis.barh(names, numbers, color=LINE_COLOURS[0], height=0.7)
     labels = [written.format(number) for number in numbers]
@@ -130,7 +134,7 @@ def show_bars(values: Mapping[str, float], *, x_label: str = "", written: str = 
     axis.invert_yaxis()
     axis.set_xlabel(x_label, fontsize=_FONT_SIZE)
     _tidy(axis)
-    plt.show()
+    show_figure(figure)
 
 
 def show_heat_map(
@@ -162,10 +166,11 @@ def show_heat_map(
         )
     low, high = limits or (float(values.min()), float(values.max()))
     size = 0.5 if written else 0.28
-    figure, axis = plt.subplots(
+    figure = Figure(
         figsize=(size * len(column_labels) + 2.6, size * len(row_labels) + 1.3),
         layout="constrained",
     )
+    axis = figure.subplots()
     drawn = axis.imshow(values, cmap="viridis", vmin=low, vmax=high)
     axis.set_xticks(range(len(column_labels)), column_labels, rotation=40, ha="right")
     axis.set_yticks(range(len(row_labels)), row_labels)
@@ -184,11 +189,28 @@ def show_heat_map(
                 color="white" if is_dark else "black",
             )
     figure.colorbar(drawn, ax=axis, shrink=0.8)
-    plt.show()
+    show_figure(figure)
+
+
+def show_figure(figure: Figure) -> None:
+    """Show a figure: in a notebook below its cell, elsewhere in a window, if there is a screen.
+
+    Args:
+        figure: as a `draw_*` function gives it.
+    """
+    if "inline" in matplotlib.get_backend():
+        import matplotlib_inline.backend_inline  # noqa: F401  tells the notebook how to show one
+
+        display(figure)
+    else:
+        import matplotlib.pyplot as plt
+
+        plt.figure(FigureClass=lambda **options: figure)  # pyplot opens windows for its own only
+        plt.show()
 
 
 def figure_to_image(figure: Figure, dots_per_inch: int = 100) -> Image.Image:
-    """Render a figure as a picture and close it.
+    """Render a figure as a picture.
 
     Args:
         figure: as a `draw_*` function gives it.
@@ -199,7 +221,6 @@ def figure_to_image(figure: Figure, dots_per_inch: int = 100) -> Image.Image:
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dots_per_inch)
-    plt.close(figure)
     return Image.open(buffer).convert("RGB")
 
 
@@ -210,7 +231,7 @@ def as_array(values: Numbers) -> np.ndarray:
     return np.asarray(values, dtype=float)
 
 
-def _tidy(axis: plt.Axes) -> None:
+def _tidy(axis: Axes) -> None:
     """Take away what is no data."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=_FONT_SIZE - 1)

@@ -2,19 +2,19 @@
 
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
 from PIL import Image
 
-_INK, _PAPER, _LAMP, _FAINT = "#26323d", "#f3f1ea", "#ffc64a", "#8b949c"
+from sdhelpers.show.charts import FAINT, INK, LAMP, PAPER, show_figure
+
 _ROOM_WIDTH, _ROOM_HEIGHT = 16.0, 8.0  # in units of the map
 _MAP_SIZE = (106, 42)
 _INCHES = (10, 3.75)
-_HANDED_OVER = {"size": 7.5, "color": _INK, "family": "monospace"}
+_HANDED_OVER = {"size": 7.5, "color": INK, "family": "monospace"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,20 @@ ROOMS = {
 _WHOLE_LOOP = "07"
 
 
+def show_map(room: str | None = None, image: Image.Image | None = None) -> None:
+    """Show the map of the whole loop with one room lit.
+
+    Args:
+        room: number of the notebook that explains it, "01" to "06"; "07" lights all of them;
+            None lights none.
+        image: a picture to hang up where the loop ends.
+
+    Raises:
+        ValueError: if there is no such room.
+    """
+    show_figure(draw_map(room, image))
+
+
 def draw_map(room: str | None = None, image: Image.Image | None = None) -> Figure:
     """Draw the map into a new figure.
 
@@ -53,7 +67,8 @@ def draw_map(room: str | None = None, image: Image.Image | None = None) -> Figur
     """
     if room is not None and room not in (*ROOMS, _WHOLE_LOOP):
         raise ValueError(f"Unknown room {room!r}. Known are {', '.join(ROOMS)}, {_WHOLE_LOOP}.")
-    figure, axis = plt.subplots(figsize=_INCHES, layout="constrained")
+    figure = Figure(figsize=_INCHES, layout="constrained")
+    axis = figure.subplots()
     axis.set(xlim=(0, _MAP_SIZE[0]), ylim=(0, _MAP_SIZE[1]), aspect="equal")
     axis.axis("off")
     _draw_loop_frame(axis)
@@ -73,11 +88,11 @@ def _draw_loop_frame(axis: Axes) -> None:
         19.5,
         boxstyle="round,pad=0,rounding_size=2",
         facecolor="none",
-        edgecolor=_FAINT,
+        edgecolor=FAINT,
         linestyle=(0, (4, 3)),
     )
     axis.add_patch(frame)
-    axis.text(78, 18.6, "once per timestep", ha="right", color=_FAINT, style="italic", size=8.5)
+    axis.text(78, 18.6, "once per timestep", ha="right", color=FAINT, style="italic", size=8.5)
 
 
 def _draw_room(axis: Axes, number: str, room: Room, *, is_lit: bool) -> None:
@@ -87,8 +102,8 @@ def _draw_room(axis: Axes, number: str, room: Room, *, is_lit: bool) -> None:
         _ROOM_WIDTH,
         _ROOM_HEIGHT,
         boxstyle="round,pad=0,rounding_size=1.4",
-        facecolor=_LAMP if is_lit else _PAPER,
-        edgecolor=_INK,
+        facecolor=LAMP if is_lit else PAPER,
+        edgecolor=INK,
         linewidth=2.2 if is_lit else 1.2,
         zorder=2,
     )
@@ -134,7 +149,7 @@ def _draw_picture(axis: Axes, image: Image.Image | None) -> None:
     if image is not None:
         extent = (left, left + side, bottom, bottom + side)
         axis.imshow(np.asarray(image), extent=extent, zorder=2)
-    frame = plt.Rectangle((left, bottom), side, side, fill=False, edgecolor=_INK, zorder=3)
+    frame = Rectangle((left, bottom), side, side, fill=False, edgecolor=INK, zorder=3)
     axis.add_patch(frame)
     axis.text(96, bottom + side + 1, "image", ha="center", size=8.5)
 
@@ -145,23 +160,8 @@ def _draw_arrow(axis: Axes, *corners: tuple[float, float]) -> None:
         path=Path(corners),
         arrowstyle="-|>",
         mutation_scale=11,
-        color=_INK,
+        color=INK,
         linewidth=1.3,
         joinstyle="round",
     )
     axis.add_patch(arrow)
-
-
-def show_map(room: str | None = None, image: Image.Image | None = None) -> None:
-    """Show the map of the whole loop with one room lit.
-
-    Args:
-        room: number of the notebook that explains it, "01" to "06"; "07" lights all of them;
-            None lights none.
-        image: a picture to hang up where the loop ends.
-
-    Raises:
-        ValueError: if there is no such room.
-    """
-    draw_map(room, image)
-    plt.show()

@@ -3,13 +3,14 @@
 import textwrap
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
 from sdhelpers.images import tensor_to_images
+from sdhelpers.show.charts import show_figure
 from sdhelpers.validation import is_count
 
 Pictures = Image.Image | torch.Tensor | Sequence[Image.Image]
@@ -45,8 +46,7 @@ def show_images(
         list(zip(pictures[start:][:num_columns], titles[start:][:num_columns], strict=True))
         for start in range(0, len(pictures), num_columns)
     ]
-    draw_grid(rows, inches)
-    plt.show()
+    show_figure(draw_grid(rows, inches))
 
 
 def show_film_strip(
@@ -76,7 +76,7 @@ def show_film_strip(
     figure = draw_grid(grid, inches)
     for index, name in enumerate(pictures):
         figure.axes[index * num_columns].set_ylabel(name, fontsize=TITLE_SIZE)
-    plt.show()
+    show_figure(figure)
 
 
 def match_titles(titles: Sequence[str] | None, count: int) -> list[str]:
@@ -95,13 +95,8 @@ def draw_grid(rows: list[list[tuple[Image.Image, str]]], inches: float) -> Figur
     title_lines = sum(max(title.count("\n") + bool(title) for _, title in row) for row in rows)
     first = rows[0][0][0]
     height = len(rows) * (inches * first.height / first.width + 0.05) + 0.17 * title_lines
-    figure, axes = plt.subplots(
-        len(rows),
-        num_columns,
-        figsize=(num_columns * inches + 0.3, height),
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = Figure(figsize=(num_columns * inches + 0.3, height), layout="constrained")
+    axes = figure.subplots(len(rows), num_columns, squeeze=False)
     for axis in axes.flat:
         strip_axis(axis)
     for row, cells in zip(axes, rows, strict=True):
@@ -111,7 +106,7 @@ def draw_grid(rows: list[list[tuple[Image.Image, str]]], inches: float) -> Figur
     return figure
 
 
-def strip_axis(axis: plt.Axes) -> None:
+def strip_axis(axis: Axes) -> None:
     """Take ticks and frame from an axis."""
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
@@ -167,13 +162,9 @@ def show_latents(latents: torch.Tensor, titles: Sequence[str] | None = None) -> 
     titles = match_titles(titles, num_rows)
     values = latents.detach().float().cpu().numpy()
     limit = float(np.abs(values).max())
-    figure, axes = plt.subplots(
-        num_rows,
-        num_channels,
-        figsize=(num_channels * INCHES + 0.8, num_rows * INCHES + 0.3),
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (num_channels * INCHES + 0.8, num_rows * INCHES + 0.3)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(num_rows, num_channels, squeeze=False)
     for row, title, channels in zip(axes, titles, values, strict=True):
         for index, (axis, channel) in enumerate(zip(row, channels, strict=True)):
             drawn = axis.imshow(channel, cmap="RdBu_r", vmin=-limit, vmax=limit)
@@ -182,7 +173,7 @@ def show_latents(latents: torch.Tensor, titles: Sequence[str] | None = None) -> 
                 axis.set_title(f"channel {index}", fontsize=TITLE_SIZE)
         row[0].set_ylabel(title, fontsize=TITLE_SIZE)
     figure.colorbar(drawn, ax=axes, shrink=0.8)
-    plt.show()
+    show_figure(figure)
 
 
 def show_shapes(**tensors: torch.Tensor) -> None:

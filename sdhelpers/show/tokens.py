@@ -3,19 +3,32 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 
+from sdhelpers.show.charts import FAINT, INK, LAMP, LINE_COLOURS, PAPER, show_figure
+from sdhelpers.show.pictures import as_text
 from sdhelpers.text import token_table
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
-_INK, _PAPER, _LAMP, _FAINT = "#26323d", "#f3f1ea", "#ffc64a", "#8b949c"
+_WIDTH = 8.2  # inches, of every drawing
 _ROW_WIDTH = 96.0  # letters
 _PADDING, _GAP = 1.6, 0.6  # letters inside a box and between two
+
+# Start and end as in the ribbon; padding pale, for it is made of the end token in SD 1.
+_COLOURS = {
+    "start": LAMP,
+    "word": LINE_COLOURS[0],
+    "end": LAMP,
+    "padding": "#fdf0cf",
+    "lost": LINE_COLOURS[1],
+}
+_LEGEND = {"start and end": "start", "words": "word", "padding": "padding", "lost": "lost"}
+_MOST_LOST = 24  # squares beyond the room; more are counted but not drawn
+_FONT_SIZE = 8  # points
 
 
 def show_tokens(
@@ -31,8 +44,7 @@ def show_tokens(
     Raises:
         ValueError: if there are no tokens, or the ids differ in number.
     """
-    draw_tokens(tokens, ids, is_lit)
-    plt.show()
+    show_figure(draw_tokens(tokens, ids, is_lit))
 
 
 def draw_tokens(
@@ -49,12 +61,13 @@ def draw_tokens(
             left, row = 0.0, row + 1
         boxes.append((token, number, left, row, width))
         left += width + _GAP
-    figure, axis = plt.subplots(figsize=(8.2, 0.62 * (row + 1)), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 0.62 * (row + 1)), layout="constrained")
+    axis = figure.subplots()
     for token, number, left, row, width in boxes:
-        _draw_box(axis, (left, -row - 0.42), width, _LAMP if is_lit(token) else _PAPER)
-        written = {"ha": "center", "va": "center", "family": "monospace", "color": _INK}
+        _draw_box(axis, (left, -row - 0.42), width, LAMP if is_lit(token) else PAPER)
+        written = {"ha": "center", "va": "center", "family": "monospace", "color": INK}
         middle = left + width / 2
-        axis.text(middle, -row + 0.14, token.replace("$", r"\$"), fontsize=8, **written)
+        axis.text(middle, -row + 0.14, as_text(token), fontsize=_FONT_SIZE, **written)
         axis.text(middle, -row - 0.24, str(number), fontsize=6.5, alpha=0.7, **written)
     axis.set(xlim=(-0.5, _ROW_WIDTH + 2), ylim=(-row - 0.55, 0.55), xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
@@ -71,25 +84,10 @@ def _draw_box(axis: Axes, corner: tuple[float, float], width: float, colour: str
             boxstyle="round,pad=0,rounding_size=0.12",
             mutation_aspect=0.2,
             facecolor=colour,
-            edgecolor=_FAINT,
+            edgecolor=FAINT,
             linewidth=0.7,
         )
     )
-
-
-_INK = "#26323d"
-
-# Start and end as in the ribbon; padding pale, for it is made of the end token in SD 1.
-_COLOURS = {
-    "start": "#ffc64a",
-    "word": "#1f5f8b",
-    "end": "#ffc64a",
-    "padding": "#fdf0cf",
-    "lost": "#d1495b",
-}
-_LEGEND = {"start and end": "start", "words": "word", "padding": "padding", "lost": "lost"}
-_MOST_LOST = 24  # squares beyond the room; more are counted but not drawn
-_FONT_SIZE = 8  # points
 
 
 def show_budget(tokenizer: "CLIPTokenizer", prompts: Mapping[str, str]) -> None:
@@ -102,8 +100,7 @@ def show_budget(tokenizer: "CLIPTokenizer", prompts: Mapping[str, str]) -> None:
     Raises:
         ValueError: if there is no prompt.
     """
-    draw_budget(tokenizer, prompts)
-    plt.show()
+    show_figure(draw_budget(tokenizer, prompts))
 
 
 def draw_budget(tokenizer: "CLIPTokenizer", prompts: Mapping[str, str]) -> Figure:
@@ -112,21 +109,22 @@ def draw_budget(tokenizer: "CLIPTokenizer", prompts: Mapping[str, str]) -> Figur
         raise ValueError("There is no prompt to draw.")
     room = tokenizer.model_max_length
     num_rows = len(prompts)
-    figure, axis = plt.subplots(figsize=(8.2, 0.5 * num_rows + 0.45), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 0.5 * num_rows + 0.45), layout="constrained")
+    axis = figure.subplots()
     for row, (label, prompt) in enumerate(prompts.items()):
         roles = place_roles(tokenizer, prompt)
         drawn = roles[: room + _MOST_LOST]
         colours = [_COLOURS[role] for role in drawn]
-        axis.bar(range(len(drawn)), 0.44, 0.84, -row, color=colours, edgecolor=_INK, linewidth=0.3)
-        text = {"fontsize": _FONT_SIZE, "color": _INK, "va": "bottom"}
-        axis.text(-0.5, -row + 0.48, label, **text)
+        axis.bar(range(len(drawn)), 0.44, 0.84, -row, color=colours, edgecolor=INK, linewidth=0.3)
+        text = {"fontsize": _FONT_SIZE, "color": INK, "va": "bottom"}
+        axis.text(-0.5, -row + 0.48, as_text(label), **text)
         axis.text(room - 1.2, -row + 0.48, _written(roles, room), ha="right", **text)
     axis.axvline(room - 0.5, color=_COLOURS["lost"], linewidth=1)
     axis.set(xlim=(-1, room + _MOST_LOST), ylim=(-num_rows + 0.9, 0.85), xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
     figure.legend(
         handles=[
-            Patch(facecolor=_COLOURS[role], edgecolor=_INK, linewidth=0.3, label=name)
+            Patch(facecolor=_COLOURS[role], edgecolor=INK, linewidth=0.3, label=name)
             for name, role in _LEGEND.items()
         ],
         loc="outside lower left",

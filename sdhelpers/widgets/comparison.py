@@ -7,12 +7,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
-import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
 from PIL import Image
 
-from sdhelpers.show.charts import BLANK
+from sdhelpers.show.charts import BLANK, show_figure
 from sdhelpers.show.pictures import TITLE_SIZE, as_text, draw_grid
 from sdhelpers.widgets.panes import (
     TWIN_INCHES,
@@ -184,7 +183,7 @@ def show_comparison(components: "Components", rows: Axis, columns: Axis, **setti
         for axis, cell in zip(row, cells, strict=True):
             if isinstance(cell, str):
                 axis.text(0.5, 0.5, _wrap(cell), transform=axis.transAxes, **_CENTRED)
-    plt.show()
+    show_figure(figure)
 
 
 def _try_to_paint(components: "Components", settings: dict[str, Any]) -> Image.Image | str:

@@ -1,7 +1,5 @@
 """The comparison and its static twin: each cell is what generate paints for its settings."""
 
-import io
-
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,10 +12,10 @@ from sdhelpers.model.parts import Components
 from sdhelpers.widgets import compare, comparison
 from sdhelpers.widgets.settings_grid import AXES, make_settings_grid, paint_cell
 from tests.conftest import PROMPT
+from tests.runs import ESCAPED, NASTY, look_at
 from tests.widgets.old_widgets import IS_OLD
 
 QUICK = {"num_inference_steps": 2, "height": 64, "width": 64}
-XSS = "<img src=x onerror=alert(1)>"
 
 
 def gray(components: object, settings: dict) -> Image.Image:
@@ -28,10 +26,6 @@ def gray(components: object, settings: dict) -> Image.Image:
 @pytest.fixture
 def without_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "paint_cell", gray)
-
-
-def picture(shown) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(shown.value)))
 
 
 def test_every_cell_is_what_generate_paints(components: Components) -> None:
@@ -56,7 +50,7 @@ def test_every_cell_is_what_generate_paints(components: Components) -> None:
                 show_progress=False,
                 **QUICK,
             )
-            np.testing.assert_array_equal(picture(shown.pictures[row][column]), expected)
+            np.testing.assert_array_equal(look_at(shown.pictures[row][column]), expected)
             assert shown.images[row][column].tobytes() == expected.tobytes()
             painted.add(expected.tobytes())
     assert len(painted) == 4
@@ -99,13 +93,13 @@ def test_cells_fill_as_they_finish(monkeypatch) -> None:
 
     monkeypatch.setattr(comparison, "paint_cell", paint)
     shown = compare(None, {"seed": [10, 20]}, {"guidance_scale": [1, 2]}, prompt="x")
-    waiting = picture(shown.pictures[1][1])
+    waiting = look_at(shown.pictures[1][1])
     assert len(np.unique(waiting.reshape(-1, 3), axis=0)) == 1
     shown.run()
     assert seen == [(count, count, f"{count} of 4 pictures") for count in range(4)]
     assert shown.progress.value == shown.progress.max == 4
     assert shown.status.value == "4 of 4 pictures"
-    assert [picture(shown.pictures[row][0])[0, 0, 0] for row in (0, 1)] == [10, 20]
+    assert [look_at(shown.pictures[row][0])[0, 0, 0] for row in (0, 1)] == [10, 20]
 
 
 def test_a_cell_that_fails_shows_its_error_and_the_others_go_on(components) -> None:
@@ -150,10 +144,10 @@ def test_an_interrupted_comparison_goes_on_where_it_was(monkeypatch) -> None:
 
 @pytest.mark.usefixtures("without_model")
 def test_labels_are_escaped() -> None:
-    shown = compare(None, {"prompt": [XSS, "a cat"]}, {"seed": [1, 2]})
+    shown = compare(None, {"prompt": [NASTY, "a cat"]}, {"seed": [1, 2]})
     grid = shown.children[1]
     labels = [child.value for child in grid.children if "sd-comparison-label" in child._dom_classes]
-    assert labels == ["seed 1", "seed 2", "&lt;img src=x onerror=alert(1)&gt;", "a cat"]
+    assert labels == ["seed 1", "seed 2", ESCAPED, "a cat"]
     assert len(grid.children) == 3 * 3
 
 
@@ -176,10 +170,9 @@ def test_showing_it_paints_it_once(monkeypatch) -> None:
     assert not any(message.value for row in shown.messages for message in row)
 
 
-def test_the_twin_shows_the_same_pictures(components, monkeypatch) -> None:
-    plt.switch_backend("Agg")
-    monkeypatch.setattr(plt, "show", lambda: None)
-    prompts = ["a cat for $5 or $6", XSS]
+@pytest.mark.usefixtures("no_window")
+def test_the_twin_shows_the_same_pictures(components) -> None:
+    prompts = ["a cat for $5 or $6", NASTY]
     comparison.show_comparison(
         components, {"prompt": prompts}, {"num_inference_steps": [1, 0]}, height=64, width=64
     )
@@ -192,7 +185,7 @@ def test_the_twin_shows_the_same_pictures(components, monkeypatch) -> None:
     ]
     assert [axis.get_ylabel().replace("\n", " ") for axis in axes[::2]] == [
         r"a cat for \$5 or \$6",
-        XSS,
+        NASTY,
     ]
     for axis, prompt in zip(axes[::2], prompts, strict=True):
         settings = {"prompt": prompt, "num_inference_steps": 1, "height": 64, "width": 64}
@@ -201,7 +194,6 @@ def test_the_twin_shows_the_same_pictures(components, monkeypatch) -> None:
     assert len(errors) == 2
     assert all(text.startswith("ValueError:") for text in errors)
     plt.gcf().canvas.draw()
-    plt.close("all")
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,7 @@
 
 import gc
 import html
-import io
 import random
-import subprocess
-import sys
 import threading
 
 import matplotlib
@@ -15,13 +12,12 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from sdhelpers import widgets
 from sdhelpers.images import tensor_to_images
-from sdhelpers.latents import LinearPreview, decode_latents, fit_linear_preview, latents_to_rgb
+from sdhelpers.latents import decode_latents, latents_to_rgb
 from sdhelpers.model.parts import Components
 from sdhelpers.show.charts import figure_to_image
-from sdhelpers.steps import Step, measure_run, pick_picture, unit_latents
-from sdhelpers.widgets import frames as trajectory
+from sdhelpers.steps import measure_run, pick_picture, unit_latents
+from sdhelpers.widgets import frames as frames_module
 from sdhelpers.widgets.explorer import TrajectoryExplorer, show_trajectory, trajectory_explorer
 from sdhelpers.widgets.frames import (
     Frame,
@@ -30,42 +26,20 @@ from sdhelpers.widgets.frames import (
     make_trajectory_gif,
     save_trajectory_gif,
 )
-from tests.runs import count_calls, make_run
+from tests.runs import count_calls, look_at, make_run
 from tests.widgets.old_widgets import needs_pictures_beside_widgets
 
-
-@pytest.fixture(autouse=True)
-def _no_window(monkeypatch):
-    """Draw into memory, show nothing, and close what was drawn."""
-    plt.switch_backend("Agg")
-    monkeypatch.setattr(plt, "show", lambda: None)
-    yield
-    plt.close("all")
-
-
-@pytest.fixture(scope="module")
-def steps(components: Components) -> list[Step]:
-    return make_run(components)
-
-
-@pytest.fixture(scope="module")
-def preview(components: Components) -> LinearPreview:
-    return fit_linear_preview(components.vae)
+pytestmark = pytest.mark.usefixtures("no_window")
 
 
 @pytest.fixture(scope="module")
 def frames(components: Components, steps, preview) -> list[Frame]:
-    plt.switch_backend("Agg")
     return make_frames(steps, components.vae, preview=preview)
 
 
 @pytest.fixture
 def explorer(frames) -> TrajectoryExplorer:
     return TrajectoryExplorer(frames, milliseconds=100)
-
-
-def shown(explorer: TrajectoryExplorer, name: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(explorer.images[name].value)))
 
 
 def cells(image: Image.Image, size: int) -> np.ndarray:
@@ -77,19 +51,16 @@ def cells(image: Image.Image, size: int) -> np.ndarray:
     return small
 
 
-def test_the_preview_is_that_of_the_latents_as_the_unet_sees_them(components, preview) -> None:
+def test_the_preview_is_that_of_the_latents_as_the_unet_sees_them(
+    components, steps, frames, preview
+) -> None:
     """For K-LMS these are what scale_model_input gives, for DDIM the latents themselves."""
-    run = make_run(components, num_inference_steps=2)
-    frames = make_frames(run, components.vae, preview=preview)
-    for step, frame in zip(run, frames, strict=True):
+    (of_ddim,) = make_run(components, num_inference_steps=1, scheduler="DDIM")
+    torch.testing.assert_close(unit_latents(of_ddim), of_ddim.latents)
+    for step, frame in zip(steps, frames, strict=True):
         scaled = step.latents / (step.sigma**2 + 1) ** 0.5
         (expected,) = tensor_to_images(latents_to_rgb(scaled, preview))
         np.testing.assert_array_equal(cells(frame.latents, expected.height), expected)
-
-
-def test_unit_latents_of_ddim_are_the_latents(components) -> None:
-    (step,) = make_run(components, num_inference_steps=1, scheduler="DDIM")
-    torch.testing.assert_close(unit_latents(step), step.latents)
 
 
 def test_the_clean_guess_is_decoded(components, steps, frames) -> None:
@@ -141,12 +112,12 @@ def test_the_curves_are_the_norms(steps) -> None:
 
 def test_the_marker_stands_where_matplotlib_would_draw_it(steps, frames) -> None:
     def draw(*marks: int) -> np.ndarray:
-        figure = draw_run_curves(steps, trajectory._CURVES_INCHES)
+        figure = draw_run_curves(steps, frames_module._CURVES_INCHES)
         limits = figure.axes[0].get_xlim()
         for mark in marks:
             figure.axes[0].axvline(mark, color="black", linewidth=1)
         figure.axes[0].set_xlim(limits)
-        return np.asarray(figure_to_image(figure, trajectory._CURVES_DOTS)).astype(int)
+        return np.asarray(figure_to_image(figure, frames_module._CURVES_DOTS)).astype(int)
 
     plain = draw()
     columns = []
@@ -164,15 +135,15 @@ def test_moving_shows_every_pane_of_the_step(explorer, frames) -> None:
     for place in (4, 2, 1):
         explorer.slider.value = place
         frame = frames[place - 1]
-        np.testing.assert_array_equal(shown(explorer, "latents"), frame.latents)
-        np.testing.assert_array_equal(shown(explorer, "channels"), frame.channels)
-        np.testing.assert_array_equal(shown(explorer, "clean-guess"), frame.clean_guess)
-        np.testing.assert_array_equal(shown(explorer, "noise"), frame.noise_pred)
-        np.testing.assert_array_equal(shown(explorer, "curves"), frame.curves)
+        np.testing.assert_array_equal(look_at(explorer.images["latents"]), frame.latents)
+        np.testing.assert_array_equal(look_at(explorer.images["channels"]), frame.channels)
+        np.testing.assert_array_equal(look_at(explorer.images["clean-guess"]), frame.clean_guess)
+        np.testing.assert_array_equal(look_at(explorer.images["noise"]), frame.noise_pred)
+        np.testing.assert_array_equal(look_at(explorer.images["curves"]), frame.curves)
         assert explorer.caption.value == html.escape(frame.caption)
     assert explorer.caption.value.startswith("step 1 of 4, timestep ")
     explorer.shown_noise.value = "guidance difference"
-    np.testing.assert_array_equal(shown(explorer, "noise"), frames[0].guidance_difference)
+    np.testing.assert_array_equal(look_at(explorer.images["noise"]), frames[0].guidance_difference)
     assert (np.asarray(frames[0].guidance_difference) != np.asarray(frames[0].noise_pred)).any()
 
 
@@ -232,7 +203,7 @@ def test_a_run_of_one_prediction_shows_no_difference(components, preview) -> Non
     assert explorer.shown_noise.options == ("noise prediction",)
     assert "guidance difference" not in measure_run(run)
     explorer.slider.value = 2
-    np.testing.assert_array_equal(shown(explorer, "noise"), explorer.frames[1].noise_pred)
+    np.testing.assert_array_equal(look_at(explorer.images["noise"]), explorer.frames[1].noise_pred)
 
 
 def test_one_picture_of_a_batch(components, preview) -> None:
@@ -288,11 +259,11 @@ def test_a_failed_save_keeps_the_old_file(frames, tmp_path, monkeypatch) -> None
     path = tmp_path / "run.gif"
     path.write_bytes(b"old")
 
-    def fail(source: object, target: object) -> None:
-        raise OSError("disk full")
+    def fail(frame: Frame) -> Image.Image:
+        raise MemoryError("too many pixels")
 
-    monkeypatch.setattr("sdhelpers.widgets.frames.os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr("sdhelpers.widgets.frames.frame_to_image", fail)
+    with pytest.raises(MemoryError, match="too many pixels"):
         save_trajectory_gif(path, frames)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -319,19 +290,6 @@ def test_the_twin_shows_the_same_pictures(components, steps, frames, preview) ->
     assert np.abs(pictures[5].astype(int) - np.asarray(ends[1].clean_guess)).max() <= 1
     assert strip.axes[1].get_title().startswith("step 4")
     assert len(curves.axes[0].lines) == 5
-
-
-def test_the_large_controls_are_fetched_when_asked_for() -> None:
-    program = (
-        "import sys; from sdhelpers import widgets; "
-        "assert not {'sdhelpers.widgets.explorer', 'sdhelpers.sampling'} & set(sys.modules); "
-        "assert widgets.trajectory_explorer.__module__ == 'sdhelpers.widgets.explorer'; "
-        "assert 'sdhelpers.widgets.comparison' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
-    assert {"compare", "guidance_mixer", "trajectory_explorer"} <= set(dir(widgets))
-    with pytest.raises(AttributeError, match="no attribute 'explorer_of_worlds'"):
-        widgets.explorer_of_worlds  # noqa: B018
 
 
 def test_bad_input(components, steps, frames, tmp_path) -> None:
