@@ -1,6 +1,5 @@
 """The playground without a browser: set values, wait for the worker, look at the widgets."""
 
-import base64
 import ctypes
 import gc
 import random
@@ -35,7 +34,7 @@ from tests.conftest import PROMPT
 from tests.fake_model import PATIENCE
 from tests.playground.test_settings import make_png
 from tests.runs import ESCAPED, NASTY, look_at
-from tests.widgets.old_widgets import IS_OLD, needs_pictures_beside_widgets
+from tests.widgets.old_widgets import IS_OLD
 
 MOST_GROWTH = 1e6  # bytes in 200 moves
 
@@ -212,7 +211,7 @@ def test_callbacks_take_turns(make: Callable, monkeypatch: pytest.MonkeyPatch) -
     assert "seed 5 " in play.view.caption.value
 
 
-def test_stop_leaves_a_clean_state(fake: Components, make: Callable) -> None:
+def test_stop_says_where_and_leaves_a_clean_state(fake: Components, make: Callable) -> None:
     play = make()
     before = threading.active_count()
     begin(play, fake, num_inference_steps=100)
@@ -227,12 +226,6 @@ def test_stop_leaves_a_clean_state(fake: Components, make: Callable) -> None:
     assert len(play.history.paintings) == 1
     press(play, "stop")  # there is nothing to stop
     assert play.view.caption.value == "Stopped before the first step."
-    press(play, "paint")
-    check_picture(fake, play)
-
-
-def test_stop_says_where(fake: Components, make: Callable) -> None:
-    play = make()
 
     def stop_at_two(change: dict) -> None:
         if change["new"].startswith("Step 2 "):
@@ -243,24 +236,10 @@ def test_stop_says_where(fake: Components, make: Callable) -> None:
     fake.unet.wait_for_call()
     play.view.buttons["stop"].click()
     assert play.view.caption.value.startswith("Stopped after step 2 of 51 · sigma ")
-
-
-def test_the_captions_of_runs_that_give_no_picture(
-    fake: Components, make: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    play = make()
-    begin(play, fake, seed=1)
-    with monkeypatch.context() as dear:
-        dear.setattr(play._painter, "estimate_seconds", lambda request: 1000.0)
-        play.controls["num_inference_steps"].value = 100  # too dear to begin unasked
-    assert play.view.message.value == "Press Paint to begin."
-    assert play.view.caption.value == "Stopped before the first step."
     fake.unet.open_gate()
-    assert play.wait(PATIENCE)
-    fake.unet.error = RuntimeError("broken")
-    press(play, "paint")
-    assert "broken" in play.view.error.value
-    assert play.view.caption.value == "Stopped before the first step."
+    play.view.caption.unobserve_all()
+    move(play, num_inference_steps=1)
+    check_picture(fake, play)
 
 
 def test_the_tokenizer_of_the_cells_is_not_shared(fake: Components, make: Callable) -> None:
@@ -284,6 +263,7 @@ def test_a_failing_model_shows_its_error_and_the_widget_works_again(
         fake.unet.error = error
         move(play, seed=play.controls["seed"].value + 1)
         assert message in play.view.error.value
+        assert play.view.caption.value == "Stopped before the first step."
         assert play.painting is None
     fake.unet.error, fake.unet.factor = None, float("nan")
     press(play, "paint")
@@ -340,22 +320,19 @@ def test_the_price_is_named_before_it_is_paid(fake: Components, make: Callable) 
     assert len(named) == 5
 
 
-def test_seconds_are_those_of_the_last_measured_call(fake: Components, make: Callable) -> None:
-    options = {"num_inference_steps": 10, "scheduler": "Euler", "height": 64, "width": 64}
+def test_seconds_are_those_of_the_last_measured_call(fake: Components) -> None:
     fake.unet.close_gate()
-    play = playground(fake, PROMPT, **options)
-    try:
-        fake.unet.wait_for_call()
-        assert play.view.price.value == "Price: 10 UNet calls, not measured yet"
-        time.sleep(0.3)
-        fake.unet.open_gate()
-        assert play.wait(PATIENCE)
-        # The first call took 0.3 s and more, the last one next to nothing.
-        estimate = play._painter.estimate_seconds(play._painter.prepare(play.view.settings))
-        assert estimate < 3
-        assert play.view.price.value == f"Price: 10 UNet calls, about {estimate:.1f} s"
-    finally:
-        play.close()
+    play = playground(fake, PROMPT, num_inference_steps=10, scheduler="Euler", height=64, width=64)
+    fake.unet.wait_for_call()
+    assert play.view.price.value == "Price: 10 UNet calls, not measured yet"
+    time.sleep(0.3)
+    fake.unet.open_gate()
+    assert play.wait(PATIENCE)
+    # The first call took 0.3 s and more, the last one next to nothing.
+    estimate = play._painter.estimate_seconds(play._painter.prepare(play.view.settings))
+    assert estimate < 3
+    assert play.view.price.value == f"Price: 10 UNet calls, about {estimate:.1f} s"
+    play.close()
 
 
 def test_what_is_dear_waits_for_the_button(
@@ -373,6 +350,11 @@ def test_what_is_dear_waits_for_the_button(
     press(play, "paint")
     assert fake.unet.num_calls == calls + 6
     assert play.view.message.value == ""
+    fake.unet.close_gate()
+    play.view.buttons["paint"].click()
+    fake.unet.wait_for_call()
+    play.controls["seed"].value = 1
+    assert play.view.caption.value == "Stopped before the first step.", "and nothing is awaited"
 
 
 def test_each_prompt_is_encoded_once_within_bounds(
@@ -450,8 +432,10 @@ def test_the_history_keeps_eight_and_restores_without_painting(
     assert [place.layout.display for place in play.history.children] == ["flex"] * 8
     move(play, guidance_scale=3.0, size=(96, 96), prompt="a quokka")
 
+    begin(play, fake, seed=99)
     calls, oldest = fake.unet.num_calls, play.history.paintings[-1]
-    play.history.buttons[-1].click()
+    play.history.buttons[-1].click()  # this ends the run
+    fake.unet.open_gate()
     assert play.wait(PATIENCE)
     assert fake.unet.num_calls == calls
     assert play.view.settings == oldest.settings
@@ -460,17 +444,6 @@ def test_the_history_keeps_eight_and_restores_without_painting(
     assert f"seed {oldest.settings.seed}" in play.view.caption.value
     assert play.view.words.value == ""
     check_picture(fake, play)
-
-
-def test_restoring_ends_a_run(fake: Components, make: Callable) -> None:
-    play = make()
-    begin(play, fake, seed=1)
-    play.history.buttons[0].click()
-    fake.unet.open_gate()
-    assert play.wait(PATIENCE)
-    assert play.view.settings.seed == 0
-    check_picture(fake, play)
-    assert len(play.history.paintings) == 1
 
 
 def test_a_saved_picture_restores_its_settings_elsewhere(
@@ -566,6 +539,9 @@ def test_every_control_has_a_description_and_a_class_of_its_own(make: Callable) 
     assert all(own.startswith("sd-") for (own,) in classes)
     late = ["prompt", "negative_prompt", "guidance_scale", "num_inference_steps", "seed"]
     assert not any(play.controls[name].continuous_update for name in late)
+    assert repr(play).startswith(f"[live in a running notebook: prompt = {PROMPT}, ")
+    assert play.give_picture() == play.painting.png
+    assert "sd-playground" in play._dom_classes
 
 
 def test_every_size_that_is_offered_fits_the_model(fake: Components, make: Callable) -> None:
@@ -576,16 +552,6 @@ def test_every_size_that_is_offered_fits_the_model(fake: Components, make: Calla
     fake.unet.config = type("Config", (), config)
     (offered, _) = zip(*make().controls["size"].options, strict=True)
     assert offered == ("8 x 64", "8 x 80", "16 x 80", "8 x 120", "16 x 120", "64 x 64")
-
-
-@needs_pictures_beside_widgets
-def test_pages_without_widgets_get_the_picture(make: Callable) -> None:
-    play = make()
-    bundle = play._repr_mimebundle_()
-    assert base64.b64decode(bundle["image/png"]) == play.picture.value
-    assert bundle["text/plain"] == repr(play)
-    assert repr(play).startswith(f"[live in a running notebook: prompt = {PROMPT}, ")
-    assert play._dom_classes == ("sd-playground",)
 
 
 def test_closing_ends_the_run_and_its_thread(fake: Components, make: Callable) -> None:
@@ -672,20 +638,3 @@ def test_nine_hundred_random_moves_leave_no_memory_behind(make: Callable) -> Non
     assert count_widgets() == num_widgets
     # What is leaked is leaked each time; an allocator that takes one more block is no leak.
     assert min(growths) < MOST_GROWTH, growths
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"prompt": 3}, "prompt must be a string"),
-        ({"guidance_scale": 21}, "from 0 to 20"),
-        ({"guidance_scale": float("nan")}, "finite number"),
-        ({"num_inference_steps": 0}, "from 1 to 100"),
-        ({"scheduler": "Heun"}, "Known are: K-LMS"),
-        ({"seed": -1}, "seed must be"),
-        ({"height": 100}, "multiple of 8"),
-    ],
-)
-def test_bad_input(fake: Components, options: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        playground(fake, **options)

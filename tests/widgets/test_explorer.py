@@ -22,12 +22,13 @@ from sdhelpers.widgets.explorer import TrajectoryExplorer, show_trajectory, traj
 from sdhelpers.widgets.frames import (
     Frame,
     draw_run_curves,
+    frame_to_image,
     make_frames,
     make_trajectory_gif,
     save_trajectory_gif,
 )
+from sdhelpers.widgets.panes import encode_png
 from tests.runs import count_calls, look_at, make_run
-from tests.widgets.old_widgets import needs_pictures_beside_widgets
 
 pytestmark = pytest.mark.usefixtures("no_window")
 
@@ -90,22 +91,16 @@ def test_maps_show_four_channels_on_one_scale(steps, frames, name: str) -> None:
 
 def test_the_curves_are_the_norms(steps) -> None:
     sizes = measure_run(steps)
-    assert list(sizes) == [
-        "latents",
-        "clean guess",
-        "noise prediction",
-        "guidance difference",
-        "sigma",
-    ]
+    names = ["latents", "clean guess", "noise prediction", "guidance difference", "sigma"]
     for index, step in enumerate(steps):
-        norm = step.latents.norm() / step.latents.numel() ** 0.5
-        assert sizes["latents"][index] == pytest.approx(norm.item(), rel=1e-5)
-        norm = step.pred_original_sample.norm() / step.latents.numel() ** 0.5
-        assert sizes["clean guess"][index] == pytest.approx(norm.item(), rel=1e-5)
-        assert sizes["sigma"][index] == step.sigma
+        difference = step.noise_pred_text - step.noise_pred_uncond
+        tensors = [step.latents, step.pred_original_sample, step.noise_pred, difference]
+        norms = [(tensor.norm() / tensor.numel() ** 0.5).item() for tensor in tensors]
+        measured = [values[index] for values in sizes.values()]
+        assert measured == pytest.approx([*norms, step.sigma], rel=1e-5)
     lines = draw_run_curves(steps).axes[0].lines
-    for line, (name, values) in zip(lines, sizes.items(), strict=True):
-        assert line.get_label() == name
+    assert [line.get_label() for line in lines] == list(sizes) == names
+    for line, values in zip(lines, sizes.values(), strict=True):
         np.testing.assert_allclose(line.get_ydata(), values)
         np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4])
 
@@ -131,35 +126,33 @@ def test_the_marker_stands_where_matplotlib_would_draw_it(steps, frames) -> None
     assert len(set(columns)) == len(frames)
 
 
-def test_moving_shows_every_pane_of_the_step(explorer, frames) -> None:
-    for place in (4, 2, 1):
-        explorer.slider.value = place
-        frame = frames[place - 1]
-        np.testing.assert_array_equal(look_at(explorer.images["latents"]), frame.latents)
-        np.testing.assert_array_equal(look_at(explorer.images["channels"]), frame.channels)
-        np.testing.assert_array_equal(look_at(explorer.images["clean-guess"]), frame.clean_guess)
-        np.testing.assert_array_equal(look_at(explorer.images["noise"]), frame.noise_pred)
-        np.testing.assert_array_equal(look_at(explorer.images["curves"]), frame.curves)
-        assert explorer.caption.value == html.escape(frame.caption)
-    assert explorer.caption.value.startswith("step 1 of 4, timestep ")
-    explorer.shown_noise.value = "guidance difference"
-    np.testing.assert_array_equal(look_at(explorer.images["noise"]), frames[0].guidance_difference)
-    assert (np.asarray(frames[0].guidance_difference) != np.asarray(frames[0].noise_pred)).any()
-
-
-def test_moving_asks_nothing_of_the_model(components, steps, preview) -> None:
+def test_moving_shows_every_pane_and_asks_nothing_of_the_model(components, steps, preview) -> None:
     with count_calls(components) as called:
         explorer = trajectory_explorer(steps, components.vae, preview=preview)
         assert called == ["decoder"]  # all at once, and the counter counts
         seen = set()
-        for place in [1, 2, 3, 4, 3, 2, 1]:
+        for place in (4, 3, 2, 1):
             explorer.slider.value = place
-            for name in explorer.shown_noise.options:
+            frame = explorer.frames[place - 1]
+            for name, noise in [
+                ("noise prediction", frame.noise_pred),
+                ("guidance difference", frame.guidance_difference),
+            ]:
                 explorer.shown_noise.value = name
-            seen.add(explorer.images["clean-guess"].value)
+                np.testing.assert_array_equal(look_at(explorer.images["noise"]), noise)
+                seen.add(explorer.images["noise"].value)
+            np.testing.assert_array_equal(look_at(explorer.images["latents"]), frame.latents)
+            np.testing.assert_array_equal(look_at(explorer.images["channels"]), frame.channels)
+            np.testing.assert_array_equal(
+                look_at(explorer.images["clean-guess"]), frame.clean_guess
+            )
+            np.testing.assert_array_equal(look_at(explorer.images["curves"]), frame.curves)
+            assert explorer.caption.value == html.escape(frame.caption) == explorer.describe()
+            assert explorer.give_picture() == encode_png(frame_to_image(frame))
         explorer.to_gif()
     assert called == ["decoder"]
-    assert len(seen) == 4
+    assert len(seen) == 8
+    assert explorer.describe().startswith("step 1 of 4, timestep ")
 
 
 def test_many_moves_leave_nothing_behind(explorer) -> None:
@@ -174,27 +167,17 @@ def test_many_moves_leave_nothing_behind(explorer) -> None:
     assert len(gc.get_objects()) - objects < 2000
 
 
-def test_play_and_slider_are_linked_in_the_browser(explorer) -> None:
+def test_the_controls(explorer) -> None:
     source, target = explorer._link.source, explorer._link.target
-    assert source == (explorer.play, "value")
-    assert target == (explorer.slider, "value")
+    assert (source, target) == ((explorer.play, "value"), (explorer.slider, "value"))
     assert explorer.play.interval == 100
     for control in (explorer.play, explorer.slider):
         assert (control.min, control.max, control.value) == (1, 4, 1)
-
-
-def test_every_control_has_a_description_and_a_class(explorer) -> None:
-    controls = [
-        explorer.play,
-        explorer.slider,
-        explorer.shown_noise,
-        explorer.file_name,
-        explorer.save_button,
-    ]
+    others = [explorer.shown_noise, explorer.file_name, explorer.save_button]
+    controls = [explorer.play, explorer.slider, *others]
     assert all(control.description for control in controls)
-    classes = [control._dom_classes for control in controls]
-    assert all(names and names[0].startswith("sd-explorer-") for names in classes)
-    assert len({names[0] for names in classes}) == len(controls)
+    classes = {name for control in controls for name in control._dom_classes}
+    assert len([name for name in classes if name.startswith("sd-explorer-")]) == len(controls)
 
 
 def test_a_run_of_one_prediction_shows_no_difference(components, preview) -> None:
@@ -219,15 +202,6 @@ def test_one_picture_of_a_batch(components, preview) -> None:
     np.testing.assert_array_equal(cells(other.latents, expected.height), expected)
 
 
-@needs_pictures_beside_widgets
-def test_pages_without_widgets_get_the_step(explorer) -> None:
-    explorer.slider.value = 3
-    bundle = explorer._repr_mimebundle_()
-    assert bundle["text/plain"].startswith("[live in a running notebook: step 3 of 4")
-    assert bundle["image/png"]
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-
-
 def test_the_gif_has_every_step(explorer, tmp_path) -> None:
     path = tmp_path / "run.gif"
     explorer.save_gif(path)
@@ -243,29 +217,23 @@ def test_the_gif_has_every_step(explorer, tmp_path) -> None:
 
 def test_the_button_saves_or_says_why_not(explorer, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    explorer.file_name.value = "<b>.gif"
+    path = tmp_path / "<b>.gif"
+    explorer.file_name.value = path.name
     explorer.save_button.click()
-    assert (tmp_path / "<b>.gif").exists()
     assert explorer.message.value == "saved &lt;b&gt;.gif"
-    explorer.file_name.value = "<i>/run.gif"
-    explorer.save_button.click()
-    assert "ValueError: There is no folder &#x27;&lt;i&gt;&#x27;" in explorer.message.value
-    explorer.file_name.value = "again.gif"
-    explorer.save_button.click()
-    assert explorer.message.value == "saved again.gif"
-
-
-def test_a_failed_save_keeps_the_old_file(frames, tmp_path, monkeypatch) -> None:
-    path = tmp_path / "run.gif"
-    path.write_bytes(b"old")
+    saved = path.read_bytes()
 
     def fail(frame: Frame) -> Image.Image:
         raise MemoryError("too many pixels")
 
-    monkeypatch.setattr("sdhelpers.widgets.frames.frame_to_image", fail)
-    with pytest.raises(MemoryError, match="too many pixels"):
-        save_trajectory_gif(path, frames)
-    assert path.read_bytes() == b"old"
+    with monkeypatch.context() as broken:
+        broken.setattr(frames_module, "frame_to_image", fail)
+        explorer.save_button.click()
+    assert "MemoryError: too many pixels" in explorer.message.value
+    assert path.read_bytes() == saved, "a failed save keeps the old file"
+    explorer.file_name.value = "<i>/run.gif"
+    explorer.save_button.click()
+    assert "ValueError: There is no folder &#x27;&lt;i&gt;&#x27;" in explorer.message.value
     assert list(tmp_path.iterdir()) == [path]
 
 

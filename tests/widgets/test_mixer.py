@@ -18,7 +18,6 @@ from sdhelpers.widgets import mixer as mixer_module
 from sdhelpers.widgets.frames import enlarge
 from sdhelpers.widgets.mixer import GuidanceMixer, guidance_mixer, show_guidance_mix
 from tests.runs import count_calls, look_at, make_run
-from tests.widgets.old_widgets import needs_pictures_beside_widgets
 
 SCALES = [0.0, 1.0, 2.3, 7.5, 20.0]
 
@@ -34,25 +33,15 @@ def guess(step: Step, scale: float) -> torch.Tensor:
     return step.latents / step.signal_scale - step.sigma * mixed
 
 
-def test_mixing_is_exact(steps) -> None:
+def test_mixing_is_exact(components, steps) -> None:
     for step, scale in itertools.product(steps, SCALES):
         mixed = remix_step(step, scale)
         expected = apply_guidance(step.noise_pred_uncond, step.noise_pred_text, scale)
         assert torch.equal(mixed.noise_pred, expected)
         assert torch.equal(mixed.pred_original_sample, guess(step, scale))
         assert mixed.latents is step.latents
-
-
-def test_mixing_at_the_runs_own_scale_gives_the_runs_step(steps) -> None:
-    for step in steps:
-        mixed = remix_step(step, 7.5)
-        assert torch.equal(mixed.noise_pred, step.noise_pred)
-        assert torch.equal(mixed.pred_original_sample, step.pred_original_sample)
-    assert not torch.equal(remix_step(steps[0], 7.6).noise_pred, steps[0].noise_pred)
-
-
-def test_the_mixed_prediction_is_that_of_a_run_at_that_scale(components, steps) -> None:
-    """In the first step, which starts from the same noise whatever the scale."""
+        assert torch.equal(mixed.noise_pred, step.noise_pred) == (scale == 7.5), "the run's own"
+    # In the first step, which starts from the same noise whatever the scale.
     other = make_run(components, num_inference_steps=4, guidance_scale=9.0)
     torch.testing.assert_close(remix_step(steps[0], 9.0).noise_pred, other[0].noise_pred)
 
@@ -113,19 +102,18 @@ def test_in_a_notebook_it_decodes_once_the_slider_rests(
     np.testing.assert_array_equal(look_at(mixer.decoded), expected)
 
 
-def test_a_second_slider_chooses_the_step(components, steps, preview) -> None:
+def test_a_second_slider_chooses_the_step(components, steps, preview, mixer) -> None:
+    assert mixer.step.layout.display == "none", "one step needs none"
     mixer = guidance_mixer(steps, components.vae, preview=preview, guidance_scale=5.0)
     assert mixer.step.layout.display is None
     mixer.step.value = 2
     assert torch.equal(mixer.mixed.noise_pred, remix_step(steps[1], 5.0).noise_pred)
     (small,) = tensor_to_images(latents_to_rgb(guess(steps[1], 5.0), preview))
     np.testing.assert_array_equal(look_at(mixer.preview), enlarge(small))
-
-
-def test_one_step_needs_no_second_slider(mixer) -> None:
-    assert mixer.step.layout.display == "none"
     assert mixer.guidance_scale.description == "guidance scale"
     assert "sd-mixer-guidance-scale" in mixer.guidance_scale._dom_classes
+    assert mixer.describe() == f"guidance scale 5, step 2, sigma {steps[1].sigma:.3g}"
+    assert mixer.give_picture() == mixer.decoded.value
 
 
 def test_a_failing_decoder_shows_its_error_and_the_mixer_works_again(mixer, monkeypatch) -> None:
@@ -155,32 +143,16 @@ def test_many_moves_leave_nothing_behind(components, mixer, monkeypatch) -> None
     assert len(mixer._remembered) == mixer_module._MOST_REMEMBERED
 
 
-@needs_pictures_beside_widgets
-def test_pages_without_widgets_get_the_decoded_picture(mixer) -> None:
-    bundle = mixer._repr_mimebundle_()
-    assert bundle["text/plain"].startswith("[live in a running notebook: guidance scale 7.5, step")
-    assert bundle["image/png"]
-
-
-@pytest.mark.parametrize(
-    ("scale", "missing"), [(0.0, "noise_pred_text"), (1.0, "noise_pred_uncond")]
-)
-def test_a_run_of_one_prediction_cannot_be_mixed(components, scale: float, missing: str) -> None:
-    run = make_run(components, num_inference_steps=1, guidance_scale=scale)
-    message = f"Step 0 holds no {missing}: a run with a guidance_scale of exactly 0 or 1"
-    for call in (
-        lambda: remix_step(run[0], 7.5),
-        lambda: guidance_mixer(run[0], components.vae),
-        lambda: guidance_mixer(run, components.vae),
-        lambda: show_guidance_mix(run[0], components.vae),
-    ):
-        with pytest.raises(ValueError, match=message):
-            call()
-
-
 def test_bad_input(components, steps) -> None:
     vae = components.vae
+    (only_uncond,) = make_run(components, num_inference_steps=1, guidance_scale=0.0)
+    (only_text,) = make_run(components, num_inference_steps=1, guidance_scale=1.0)
+    lacking = "Step 0 holds no noise_pred_{}: a run with a guidance_scale of exactly 0 or 1"
     wrong = [
+        (lambda: remix_step(only_uncond, 7.5), lacking.format("text")),
+        (lambda: guidance_mixer([only_uncond], vae), lacking.format("text")),
+        (lambda: guidance_mixer(only_text, vae), lacking.format("uncond")),
+        (lambda: show_guidance_mix(only_text, vae), lacking.format("uncond")),
         (lambda: guidance_mixer("step", vae), "stored run"),
         (lambda: guidance_mixer([], vae), "an empty one"),
         (lambda: guidance_mixer(steps[0], vae, guidance_scale=21), "0 to 20, got 21"),
