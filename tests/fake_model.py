@@ -16,6 +16,7 @@ class FakeUNet(torch.nn.Module):
         num_calls: begun so far.
         threads: ids of the threads that called.
         error: raised by each call; None: none.
+        factor: of all predictions; NaN for a model that overflows.
     """
 
     dtype, device = torch.float32, torch.device("cpu")
@@ -26,6 +27,7 @@ class FakeUNet(torch.nn.Module):
         self.num_calls = 0
         self.threads: set[int] = set()
         self.error: Exception | None = None
+        self.factor = 1.0
         self._is_open = threading.Event()
         self._is_open.set()
         self._arrived = threading.Semaphore(0)
@@ -53,7 +55,7 @@ class FakeUNet(torch.nn.Module):
         if self.error is not None:
             raise self.error
         text = encoder_hidden_states[:, :, :8].mean(dim=(1, 2))
-        return (0.7 * sample + 3 * text[:, None, None, None] + t / 4000,)
+        return (self.factor * (0.7 * sample + 3 * text[:, None, None, None] + t / 4000),)
 
 
 def with_fake_unet(components: Components) -> Components:

@@ -1,7 +1,12 @@
 """Short stored runs for the tests of live controls, and a counter of what the model is asked."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import ipywidgets
+import numpy as np
+from PIL import Image
 
 from sdhelpers import denoise
 from sdhelpers.guidance import join_embeddings
@@ -11,6 +16,9 @@ from sdhelpers.schedule import make_scheduler
 from sdhelpers.steps import Step
 from sdhelpers.text import encode_prompt
 from tests.conftest import PROMPT
+
+NASTY = "<img src=x onerror=alert(1)>"  # what a reader may type
+ESCAPED = "&lt;img src=x onerror=alert(1)&gt;"
 
 
 def make_run(
@@ -37,6 +45,11 @@ def make_run(
         guidance_scale=guidance_scale,
     )
     return list(steps)
+
+
+def look_at(shown: ipywidgets.Image) -> np.ndarray:
+    """Give the levels (H, W, 3) of the picture that a widget shows."""
+    return np.asarray(Image.open(io.BytesIO(shown.value)))
 
 
 @contextmanager

@@ -17,11 +17,11 @@ from sdhelpers.images import tensor_to_image
 from sdhelpers.latents import LinearPreview, fit_linear_preview, latents_to_rgb
 from sdhelpers.model.parts import Components
 from sdhelpers.steps import Step
+from sdhelpers.widgets import guidance_mixer, playground, trajectory_explorer
 from sdhelpers.widgets.explorer import TrajectoryExplorer
 from sdhelpers.widgets.frames import enlarge
 from sdhelpers.widgets.mixer import GuidanceMixer
 from sdhelpers.widgets.panes import encode_png
-from sdhelpers.widgets.picture import guidance_mixer, playground, trajectory_explorer
 from tests.runs import make_run
 
 LARGEST_MOVE = 0.050  # seconds

@@ -8,9 +8,8 @@ import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sdhelpers.latents import picture_size
 from sdhelpers.playground.painter import Painter, Painting, Progress, Request
 from sdhelpers.playground.settings import (
     START_PROMPT,
@@ -19,7 +18,8 @@ from sdhelpers.playground.settings import (
     read_settings,
     write_new_file,
 )
-from sdhelpers.playground.view import PlaygroundView
+from sdhelpers.playground.view import View
+from sdhelpers.widgets.panes import LivePage, describe_controls
 from sdhelpers.widgets.threads import Runner, release_cpu_threads
 
 if TYPE_CHECKING:
@@ -33,28 +33,22 @@ def playground(
     components: "Components",
     prompt: str = START_PROMPT,
     *,
-    negative_prompt: str = "",
-    guidance_scale: float = 7.5,
-    num_inference_steps: int = 20,
-    seed: int = 0,
-    scheduler: str | None = None,
-    height: int | None = None,
-    width: int | None = None,
     folder: str | Path = ".",
+    **settings: Any,
 ) -> "Playground":
     """Make a page of controls that paints in the background while they are moved.
 
+    The static twin is `show_playground`.
+
     Args:
         components: the five parts, as `load_components` gives them. Left unchanged.
-        prompt: what the page starts with; so for all that follows.
-        negative_prompt: what to push away from; "" is the empty prompt.
-        guidance_scale: [0, 20].
-        num_inference_steps: [1, 100].
-        seed: [0, 2**53).
-        scheduler: a name of `schedule.SCHEDULERS`; None: the model's own, or else the first.
-        height: in pixels, a multiple of the VAE's factor; None: the size of training.
-        width: likewise.
+        prompt: what the page starts with; so for all settings.
         folder: where the Save button writes.
+        settings: `negative_prompt`, by default the empty one; `guidance_scale` in [0, 20], by
+            default 7.5; `num_inference_steps` in [1, 100], 20; `seed` in [0, 2**53), 0;
+            `scheduler`, a name of `schedule.SCHEDULERS`, by default the model's own, or else the
+            first; `height` and `width` in pixels, multiples of the VAE's factor, by default the
+            size of training.
 
     Returns:
         A widget: make it the last line of a cell to show it. It begins to paint at once.
@@ -62,40 +56,40 @@ def playground(
     Raises:
         ValueError: if an argument does not fit.
     """
-    settings = fit_settings(
-        components,
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        guidance_scale=guidance_scale,
-        num_inference_steps=num_inference_steps,
-        seed=seed,
-        scheduler=scheduler,
-        height=height,
-        width=width,
-    )
-    return Playground(components, settings, Path(folder))
+    fitted = fit_settings(components, prompt=prompt, **settings)
+    painter = Painter(components)
+    painter.prepare(fitted)  # what does not fit the model makes no page
+    return Playground(painter, fitted, Path(folder))
 
 
-class Playground(PlaygroundView):
-    """What `playground` gives; the widgets are attributes of `PlaygroundView`.
+class Playground(LivePage):
+    """What `playground` gives.
 
     Attributes:
-        painting: the finished picture that is shown; None while there is none.
+        view: all that stands on the page; these three are its own:
+        controls: name of a setting -> ipywidgets control; height and width are one, "size".
+        picture: ipywidgets.Image: the picture, or while a run is at work the clean guess.
+        history: the last eight pictures; `history.paintings` are they and their settings.
     """
 
-    def __init__(self, components: "Components", settings: Settings, folder: Path) -> None:
-        self._painter = Painter(components)
-        self._runner = Runner(self._painter.paint, self._show, self._fail)
+    def __init__(self, painter: Painter, settings: Settings, folder: Path) -> None:
+        self._painter = painter
+        self._runner = Runner(painter.paint, self._show, self._fail)
         self._folder = folder
-        self._is_restoring = False
         self._turn = threading.RLock()  # reentrant: rolling the dice moves a control
-        self._request: Request | None = None
-        self._progress: Progress | None = None
-        self.painting: Painting | None = None
-        trained_side, _ = picture_size(components.unet, components.vae)
-        super().__init__(settings, trained_side)
+        self._is_restoring = False
+        self.view = View(settings, painter.suggest_sizes())
+        self.controls, self.picture = self.view.controls, self.view.picture
+        self.history = self.view.history
+        super().__init__(self.view.boxes)
+        self.add_class("sd-playground")
         self._connect()
         self._move()
+
+    @property
+    def painting(self) -> Painting | None:
+        """The finished picture that is shown; None while there is none."""
+        return self.view.shown if isinstance(self.view.shown, Painting) else None
 
     def wait(self, timeout: float = 60.0) -> bool:
         """Wait until the picture is finished.
@@ -113,16 +107,25 @@ class Playground(PlaygroundView):
         self._runner.close()
         super().close()
 
+    def describe(self) -> str:
+        """Say what can be moved, and where it stands."""
+        return describe_controls(self.controls)
+
+    def give_picture(self) -> bytes:
+        """Give the present picture as a PNG file."""
+        return self.picture.value
+
     def _connect(self) -> None:
         """Say what each control and button does."""
-        for control in self.controls.values():
+        view = self.view
+        for control in view.controls.values():
             control.observe(self._in_turn(lambda change: self._move()), names="value")
-        self.buttons["dice"].on_click(self._in_turn(lambda button: self._roll()))
-        self.buttons["paint"].on_click(self._in_turn(lambda button: self._move(is_asked=True)))
-        self.buttons["stop"].on_click(self._in_turn(lambda button: self._stop()))
-        self.buttons["save"].on_click(self._in_turn(lambda button: self._save()))
-        self.load.observe(self._in_turn(lambda change: self._load(change["new"])), names="value")
-        self.history.on_pick(self._in_turn(self._restore))
+        view.buttons["dice"].on_click(self._in_turn(lambda button: self._roll()))
+        view.buttons["paint"].on_click(self._in_turn(lambda button: self._move(is_asked=True)))
+        view.buttons["stop"].on_click(self._in_turn(lambda button: self._stop()))
+        view.buttons["save"].on_click(self._in_turn(lambda button: self._save()))
+        view.load.observe(self._in_turn(lambda change: self._load(change["new"])), names="value")
+        view.history.on_pick(self._in_turn(self._restore))
 
     def _in_turn(self, react: Callable) -> Callable:
         """Let a callback wait for the one at work: JupyterLab may use two threads of the kernel."""
@@ -141,28 +144,28 @@ class Playground(PlaygroundView):
             return
         self._begin()
         try:
-            self._prepare(self.settings)
-            seconds = self._painter.estimate_seconds(self._request)
+            request = self._prepare(self.view.settings)
+            seconds = self._painter.estimate_seconds(request)
             if seconds is not None and seconds > _MOST_UNASKED and not is_asked:
-                self.message.value = "Press Paint to begin."
+                self.view.show_message("Press Paint to begin.")
                 return
-            self.painting = self._progress = None
-            self.caption.value = "Waiting for the first step."
+            self.view.show_waiting()
             release_cpu_threads()  # the worker's team is to be the only one
-            self._runner.submit(self._request)
+            self._runner.submit(request)
         except Exception as error:  # shown where the reader looks, not lost in a log
-            self.show_error(error)
+            self.view.show_error(error)
 
     def _begin(self) -> None:
         """End what is at work; after this the worker shows nothing of it any more."""
         self._stop()
-        self.error.value = self.message.value = ""
+        self.view.error.value = self.view.message.value = ""
 
-    def _prepare(self, settings: Settings) -> None:
+    def _prepare(self, settings: Settings) -> Request:
         """Check settings against the model; show their price and the words it can't read."""
-        self._request = self._painter.prepare(settings)
-        self._show_price()
-        self.show_words(self._painter.find_word_trouble(settings))
+        request = self._painter.prepare(settings)
+        self._show_price(request)
+        self.view.show_words(self._painter.find_word_trouble(settings))
+        return request
 
     def _roll(self) -> None:
         """Take another seed."""
@@ -170,26 +173,20 @@ class Playground(PlaygroundView):
 
     def _stop(self) -> None:
         """Stop at the next step, and say where that was."""
-        if self._runner.stop() and self.painting is None:  # or it was finished just now
-            self._say_stopped()
-
-    def _say_stopped(self) -> None:
-        """Say how far a run came that gave no picture."""
-        done = self._progress
-        where = f"after step {done.describe()}" if done else "before the first step"
-        self.caption.value = f"Stopped {where}."
+        if self._runner.stop():
+            self.view.show_stopped()
 
     def _save(self) -> None:
         """Write the picture into a new file."""
         if self.painting is None:
-            self.show_message("There is no finished picture to save yet.")
+            self.view.show_message("There is no finished picture to save yet.")
             return
         try:
             path = write_new_file(self._folder, self.painting.png)
         except OSError as error:
-            self.show_error(error)
+            self.view.show_error(error)
             return
-        self.show_message(f"Saved as {path}, with its settings inside.")
+        self.view.show_message(f"Saved as {path}, with its settings inside.")
 
     def _load(self, uploaded: dict | tuple) -> None:
         """Restore what was saved."""
@@ -199,13 +196,13 @@ class Playground(PlaygroundView):
             return
         png = bytes(files[0]["content"])
         if isinstance(uploaded, tuple):
-            self.load.value = ()  # or the same file could not be loaded again
+            self.view.load.value = ()  # or the same file could not be loaded again
         try:
             painting = Painting(read_settings(png), png, seconds=None)
             self._restore(painting)
             self.history.add(painting)
         except Exception as error:
-            self.show_error(error)
+            self.view.show_error(error)
 
     def _restore(self, painting: Painting) -> None:
         """Set the controls to what a picture was painted with, and show it; nothing is painted."""
@@ -213,38 +210,31 @@ class Playground(PlaygroundView):
         self._begin()
         self._is_restoring = True
         try:
-            self.set_controls(painting.settings)
+            self.view.set_controls(painting.settings)
         finally:
             self._is_restoring = False
         self._prepare(painting.settings)
-        self._hang(painting)
+        self.view.show_painting(painting)
+
+    # Both sides'.
+
+    def _show_price(self, request: Request) -> None:
+        """Say what a request costs, as far as that is known."""
+        self.view.show_price(request, self._painter.estimate_seconds(request))
 
     # The worker's side, called with each step; `_move` waits while one of these is at work.
-
-    def _fail(self, error: Exception) -> None:
-        """Show what ended a run."""
-        if self.painting is None:
-            self._say_stopped()
-        self.show_error(error)
 
     def _show(self, item: Progress | Painting) -> None:
         """Show a step, or the picture."""
         if isinstance(item, Painting):
             self.history.add(item)  # before the caption says that it is there
-            self._hang(item)
-            self._show_price()
+            self.view.show_painting(item)
             return
-        self._progress = item
-        self.show_progress(item)
-        if item.index == 0:
-            self._show_price()  # in seconds, if this was the first call of all
+        self.view.show_progress(item)
+        if item.index in (0, item.request.num_unet_calls - 1):
+            self._show_price(item.request)  # in seconds, as the call before this was measured
 
-    def _hang(self, painting: Painting) -> None:
-        """Show a finished picture, and remember which it is."""
-        self.painting = painting
-        self.show_painting(painting)
-
-    def _show_price(self) -> None:
-        """Say what the present settings cost, as far as that is known."""
-        seconds = self._painter.estimate_seconds(self._request)
-        self.show_price(self._request.num_unet_calls, seconds)
+    def _fail(self, error: Exception) -> None:
+        """Show what ended a run."""
+        self.view.show_stopped()
+        self.view.show_error(error)

@@ -18,6 +18,7 @@ from sdhelpers.latents import (
     latents_to_rgb,
     make_generator,
     picture_size,
+    vae_scale_factor,
 )
 from sdhelpers.model.device import execution_device
 from sdhelpers.model.memory import explained_memory_errors
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 # A third of the usual number: on pictures of the tiny model the preview errs by 21.9 levels of 256
 # with 8 and by 22.0 with 24, and the reader waits for it only once.
 NUM_PREVIEW_IMAGES = 8
+
+# Multiples of the trained height and width.
+_SHAPES = ((0.75, 0.75), (1, 1), (1, 1.5), (1.5, 1), (1.5, 1.5))
 _MOST_EMBEDDINGS = 32  # prompts; 8 MB in all for Stable Diffusion 1
 
 
@@ -45,13 +49,18 @@ class Request:
     negative_ids: tuple[int, ...]
     num_unet_calls: int
 
+    @property
+    def price(self) -> str:
+        """What a run costs, on any machine."""
+        return f"{self.num_unet_calls} UNet call{'s' * (self.num_unet_calls != 1)}"
+
 
 @dataclass(frozen=True)
 class Progress:
     """One step of a run: `png` holds the clean guess, one pixel for each latent cell."""
 
+    request: Request
     index: int
-    num_unet_calls: int
     sigma: float
     seconds: float
     png: bytes
@@ -59,7 +68,7 @@ class Progress:
     def describe(self) -> str:
         """Write step, sigma and seconds."""
         return (
-            f"{self.index + 1} of {self.num_unet_calls} · sigma {self.sigma:.2f} · "
+            f"{self.index + 1} of {self.request.num_unet_calls} · sigma {self.sigma:.2f} · "
             f"{self.seconds:.1f} s"
         )
 
@@ -95,7 +104,7 @@ class Painter:
         one tokenizer can disturb each other.
 
         Raises:
-            ValueError: if the size or the number of steps does not fit the model.
+            ValueError: if the scheduler, the size or the number of steps does not fit the model.
         """
         _, _, unet, vae, own_scheduler = self.components
         tokenizer = self._tokenizer
@@ -111,6 +120,17 @@ class Painter:
             num_unet_calls=len(plan.timesteps),
         )
 
+    def suggest_sizes(self) -> list[tuple[int, int]]:
+        """Give (height, width) in pixels around the size that the model was trained for."""
+        _, _, unet, vae, _ = self.components
+        factor = vae_scale_factor(vae)
+        trained_height, trained_width = picture_size(unet, vae)
+        cells = [
+            (round(trained_height * down / factor), round(trained_width * across / factor))
+            for down, across in _SHAPES
+        ]
+        return [(height * factor, width * factor) for height, width in dict.fromkeys(cells)]
+
     def paint(self, request: Request) -> Iterator[Progress | Painting]:
         """Walk from noise to a picture.
 
@@ -123,10 +143,10 @@ class Painter:
             torch.OutOfMemoryError: with a note on what helps.
         """
         with explained_memory_errors():
-            yield from self._walk(request)
+            yield from self._walk_from_noise(request)
 
-    def _walk(self, request: Request) -> Iterator[Progress | Painting]:
-        """Do it."""
+    def _walk_from_noise(self, request: Request) -> Iterator[Progress | Painting]:
+        """Run the loop with a preview of each step, and decode what it ends with."""
         started = time.perf_counter()
         settings, (_, _, unet, vae, own_scheduler) = request.settings, self.components
         if self._preview is None:
@@ -153,8 +173,8 @@ class Painter:
             latents = step.prev_sample
             clean_guess = latents_to_rgb(step.pred_original_sample, self._preview)
             yield Progress(
+                request=request,
                 index=step.index,
-                num_unet_calls=request.num_unet_calls,
                 sigma=step.sigma,
                 seconds=time.perf_counter() - started,
                 png=encode_png(tensor_to_image(clean_guess)),

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from sdhelpers.latents import picture_size
 from sdhelpers.schedule import SCHEDULERS
 from sdhelpers.validation import check_guidance_scale, is_count
-from sdhelpers.widgets.panes import encode_png
+from sdhelpers.widgets.panes import HIGHEST_GUIDANCE_SCALE, encode_png
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,15 +21,23 @@ if TYPE_CHECKING:
     from sdhelpers.model.parts import Components
 
 START_PROMPT = "a photograph of an astronaut riding a horse"
-HIGHEST_GUIDANCE_SCALE = 20.0
 MOST_STEPS = 100
-HIGHEST_SEED = 2**53 - 1  # the largest integer up to which a browser's numbers are exact
+HIGHEST_INTEGER = 2**53 - 1  # up to it a browser's numbers are exact
+_COUNTS = {
+    "num_inference_steps": (1, MOST_STEPS),
+    "seed": (0, HIGHEST_INTEGER),
+    "height": (1, HIGHEST_INTEGER),
+    "width": (1, HIGHEST_INTEGER),
+}
 _KEY = "sdhelpers"  # of the text in a PNG file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All that a picture depends on, apart from the model; named as in `sampling.generate`.
+
+    Each value is of its kind, and within what the controls can say; whether a model can paint with
+    it is for `Painter.prepare` to say.
 
     Attributes:
         prompt: one prompt.
@@ -38,22 +46,22 @@ class Settings:
         num_inference_steps: [1, 100].
         seed: [0, 2**53).
         scheduler: a name of `schedule.SCHEDULERS`.
-        height: in pixels.
-        width: in pixels.
+        height: in pixels, a multiple of the VAE's factor.
+        width: likewise.
     """
 
     prompt: str
-    negative_prompt: str
-    guidance_scale: float
-    num_inference_steps: int
-    seed: int
+    negative_prompt: str = ""
+    guidance_scale: float = 7.5
+    num_inference_steps: int = 20
+    seed: int = 0
     scheduler: str
     height: int
     width: int
 
     def __post_init__(self) -> None:
-        """Raise a ValueError unless every value is in its range."""
-        for name in ("prompt", "negative_prompt"):
+        """Raise a ValueError if a control could not say this."""
+        for name in ("prompt", "negative_prompt", "scheduler"):
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a string, got {getattr(self, name)!r}.")
         check_guidance_scale(self.guidance_scale)
@@ -62,21 +70,11 @@ class Settings:
                 f"guidance_scale must be from 0 to {HIGHEST_GUIDANCE_SCALE:g} here, got "
                 f"{self.guidance_scale!r}. 7.5 is usual."
             )
-        if not is_count(self.num_inference_steps) or self.num_inference_steps > MOST_STEPS:
-            raise ValueError(
-                f"num_inference_steps must be an integer from 1 to {MOST_STEPS} here, got "
-                f"{self.num_inference_steps!r}. 20 to 50 is usual."
-            )
-        if not is_count(self.seed, minimum=0) or self.seed > HIGHEST_SEED:
-            raise ValueError(f"seed must be an integer from 0 to 2**53 - 1, got {self.seed!r}.")
-        if not isinstance(self.scheduler, str) or self.scheduler not in SCHEDULERS:
-            raise ValueError(
-                f"scheduler must be one of {', '.join(SCHEDULERS)} here, got {self.scheduler!r}."
-            )
-        for name in ("height", "width"):
-            if not is_count(getattr(self, name)):
+        for name, (lowest, highest) in _COUNTS.items():
+            value = getattr(self, name)
+            if not is_count(value, lowest) or value > highest:
                 raise ValueError(
-                    f"{name} must be a positive number of pixels, got {getattr(self, name)!r}."
+                    f"{name} must be an integer from {lowest} to {highest} here, got {value!r}."
                 )
 
     def describe(self) -> str:
@@ -93,12 +91,12 @@ class Settings:
 def fit_settings(
     components: "Components",
     *,
-    scheduler: str | None,
-    height: int | None,
-    width: int | None,
+    scheduler: str | None = None,
+    height: int | None = None,
+    width: int | None = None,
     **others: Any,
 ) -> Settings:
-    """Make settings for a model, and fill in what is None.
+    """Make settings for a model, and fill in what is left open.
 
     Args:
         components: the five parts.
@@ -116,6 +114,25 @@ def fit_settings(
         scheduler = [*names, *SCHEDULERS][0]
     height, width = picture_size(components.unet, components.vae, height, width)
     return Settings(scheduler=scheduler, height=height, width=width, **others)
+
+
+def make_settings(values: "Mapping[str, object]") -> Settings:
+    """Make settings from what a file says.
+
+    Args:
+        values: name -> value, exactly the fields of `Settings`.
+
+    Raises:
+        ValueError: if a name is missing or unknown, or a value does not fit.
+    """
+    names = [field.name for field in fields(Settings)]
+    given = list(values) if isinstance(values, dict) else []
+    if sorted(given) != sorted(names):
+        raise ValueError(
+            f"Settings must name exactly {', '.join(names)}; got "
+            f"{', '.join(given) or type(values).__name__}."
+        )
+    return Settings(**values)
 
 
 def encode_painting(image: Image.Image, settings: Settings) -> bytes:
@@ -187,22 +204,3 @@ def write_new_file(folder: Path, png: bytes) -> Path:
             path.unlink(missing_ok=True)
             raise
         return path
-
-
-def make_settings(values: "Mapping[str, object]") -> Settings:
-    """Make settings from what a file says.
-
-    Args:
-        values: name -> value, exactly the fields of `Settings`.
-
-    Raises:
-        ValueError: if a name is missing or unknown, or a value does not fit.
-    """
-    names = [field.name for field in fields(Settings)]
-    given = list(values) if isinstance(values, dict) else []
-    if sorted(given) != sorted(names):
-        raise ValueError(
-            f"Settings must name exactly {', '.join(names)}; got "
-            f"{', '.join(given) or type(values).__name__}."
-        )
-    return Settings(**values)

@@ -1,7 +1,8 @@
-"""A comparison: a grid of pictures over two settings, whose cells fill as they finish."""
+"""The comparison: a grid of pictures over two settings, whose cells fill as they finish."""
 
 import html
 import textwrap
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -10,18 +11,23 @@ import numpy as np
 from IPython.display import display
 from PIL import Image
 
-from sdhelpers.show.charts import show_figure
+from sdhelpers.show.charts import BLANK, show_figure
 from sdhelpers.show.pictures import TITLE_SIZE, as_text, draw_grid
-from sdhelpers.widgets.panes import describe_error, encode_png, make_image, make_text
+from sdhelpers.widgets.panes import (
+    TWIN_INCHES,
+    describe_error,
+    encode_png,
+    make_image,
+    make_text,
+)
 from sdhelpers.widgets.settings_grid import Axis, SettingsGrid, make_settings_grid, paint_cell
 
 if TYPE_CHECKING:
     from sdhelpers.model.parts import Components
 
 _SIDE, _LABEL_WIDTH = 160, 140  # pixels on a wide page
-_CELL_INCHES = 1.35  # width of one picture
+_BLANK_SIZE = (8, 8)  # pixels, stretched to the cell
 _CENTRED = {"ha": "center", "va": "center", "fontsize": 6, "clip_on": True}
-_WAITING = encode_png(Image.new("RGB", (8, 8), "#e4e4e0"))
 
 
 class Comparison(ipywidgets.VBox):
@@ -43,8 +49,9 @@ class Comparison(ipywidgets.VBox):
         self.pictures = [
             [make_image("sd-comparison-picture", "100%") for _ in row] for row in grid.cells
         ]
+        waiting = encode_png(Image.new("RGB", _BLANK_SIZE, BLANK))
         for picture in chain.from_iterable(self.pictures):
-            picture.value = _WAITING
+            picture.value = waiting
         self.messages = [[make_text("sd-comparison-message") for _ in row] for row in grid.cells]
         self.progress = ipywidgets.IntProgress(max=grid.num_cells, description="painting")
         self.progress.add_class("sd-comparison-progress")
@@ -82,11 +89,12 @@ class Comparison(ipywidgets.VBox):
 
     def _arrange(self) -> ipywidgets.GridBox:
         """Lay out labels and cells."""
+        make_label = partial(make_text, "sd-comparison-label")
         corner = ipywidgets.HTML()
-        children = [corner, *map(_make_label, self.grid.column_labels)]
+        children = [corner, *map(make_label, self.grid.column_labels)]
         rows = zip(self.grid.row_labels, self.pictures, self.messages, strict=True)
         for label, pictures, messages in rows:
-            children.append(_make_label(label))
+            children.append(make_label(label))
             for pair in zip(pictures, messages, strict=True):
                 children.append(ipywidgets.VBox(pair, layout={"width": "100%"}))
         # Narrow pages get narrower cells, and below that a scroll bar.
@@ -142,19 +150,14 @@ def compare(components: "Components", rows: Axis, columns: Axis, **settings: Any
     return Comparison(components, make_settings_grid(rows, columns, **settings))
 
 
-def _make_label(text: str) -> ipywidgets.HTML:
-    """Make the label of a row or a column."""
-    return make_text("sd-comparison-label", text)
-
-
 def show_comparison(components: "Components", rows: Axis, columns: Axis, **settings: Any) -> None:
     """Show what `compare` shows: a grid of pictures over two settings, everything else equal.
 
     Args:
         components: the five parts.
-        rows: one name -> its values, such as {"guidance_scale": [1, 4, 7.5]}.
-        columns: likewise, another name.
-        settings: of all cells; see `make_settings_grid`.
+        rows: as for `compare`; so for the others.
+        columns: another setting.
+        settings: of all cells.
 
     Raises:
         ValueError: if the axes or the settings do not fit. A cell that fails shows its error.
@@ -162,7 +165,7 @@ def show_comparison(components: "Components", rows: Axis, columns: Axis, **setti
     grid = make_settings_grid(rows, columns, **settings)
     painted = [[_try_to_paint(components, cell) for cell in cells] for cells in grid.cells]
     sizes = [cell.size for row in painted for cell in row if isinstance(cell, Image.Image)]
-    blank = Image.new("RGB", sizes[0] if sizes else (8, 8), "#e4e4e0")
+    blank = Image.new("RGB", [*sizes, _BLANK_SIZE][0], BLANK)
     titles = [grid.column_labels] + [[""] * len(grid.column_labels)] * (len(painted) - 1)
     figure = draw_grid(
         [
@@ -172,7 +175,7 @@ def show_comparison(components: "Components", rows: Axis, columns: Axis, **setti
             ]
             for row, above in zip(painted, titles, strict=True)
         ],
-        _CELL_INCHES,
+        TWIN_INCHES,
     )
     axes = np.array(figure.axes).reshape(len(painted), -1)
     for row, label, cells in zip(axes, grid.row_labels, painted, strict=True):

@@ -57,7 +57,7 @@ class TrajectoryExplorer(LivePage):
 
     def __init__(self, frames: list[Frame], milliseconds: int) -> None:
         self.frames = frames
-        self._pngs = [_encode(frame) for frame in frames]
+        self._pngs = [_encode_frame(frame) for frame in frames]
         self.milliseconds = milliseconds
         names = ("latents", "channels", "clean-guess", "noise", "curves")
         self.images = {
@@ -200,19 +200,6 @@ def trajectory_explorer(
     )
 
 
-def _encode(frame: Frame) -> dict[str, bytes]:
-    """Give the PNG files that a step shows."""
-    images = {
-        "latents": frame.latents,
-        "channels": frame.channels,
-        "clean-guess": frame.clean_guess,
-        "curves": frame.curves,
-        _PREDICTION: frame.noise_pred,
-        _DIFFERENCE: frame.guidance_difference,
-    }
-    return {name: encode_png(image) for name, image in images.items() if image is not None}
-
-
 def show_trajectory(
     steps: Sequence[Step],
     vae: "AutoencoderKL",
@@ -247,3 +234,16 @@ def show_trajectory(
     titles = [f"step {run[index].index + 1}\nsigma {run[index].sigma:.2f}" for index in chosen]
     show_film_strip(rows, titles, inches=_STEP_INCHES)
     show_figure(draw_run_curves(run))
+
+
+def _encode_frame(frame: Frame) -> dict[str, bytes]:
+    """Give the PNG files that a step shows."""
+    images = {
+        "latents": frame.latents,
+        "channels": frame.channels,
+        "clean-guess": frame.clean_guess,
+        "curves": frame.curves,
+        _PREDICTION: frame.noise_pred,
+        _DIFFERENCE: frame.guidance_difference,
+    }
+    return {name: encode_png(image) for name, image in images.items() if image is not None}

@@ -1,7 +1,6 @@
-"""A stored run as pictures: each step a frame, all frames an animation."""
+"""A stored run as pictures: each step a frame, each frame a sheet, all sheets an animation."""
 
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sdhelpers.images import tensor_to_images
 from sdhelpers.latents import LinearPreview, decode_latents, fit_linear_preview, latents_to_rgb
-from sdhelpers.show.charts import draw_curves, figure_to_image
+from sdhelpers.show.charts import INK, draw_curves, figure_to_image
 from sdhelpers.steps import Step, guidance_difference, measure_run, pick_picture, unit_latents
 from sdhelpers.validation import is_count
 
@@ -25,7 +24,13 @@ _SMALLEST_SIDE = 128  # pixels: smaller pictures are enlarged, cell by cell
 _DECODED_AT_ONCE = 8  # pictures, so that memory has a bound
 _CURVES_INCHES = (4.2, 2.7)
 _CURVES_DOTS = 150  # per inch
-_MARKER = "#26323d"
+
+# A sheet: three pictures with titles in a row, the curves below.
+_SIDE = 192  # pixels: the width of each picture
+_GAP = 12  # pixels between them, and around
+_TITLE_SIZE = 15  # pixels
+_TITLE_HEIGHT = 24  # pixels
+_LAST_SHEET_STAYS = 8  # times as long as the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,16 +90,44 @@ def make_frames(
     guesses = torch.cat([steps[index].pred_original_sample for index in chosen])
     decoded = [decode_latents(vae, part) for part in guesses.split(_DECODED_AT_ONCE)]
     rows = zip(
-        [_caption(steps[index], steps[-1].index + 1) for index in chosen],
-        _enlarged(latents_to_rgb(seen[chosen], preview)),
+        [_write_caption(steps[index], steps[-1].index + 1) for index in chosen],
+        _enlarge_all(latents_to_rgb(seen[chosen], preview)),
         _draw_maps(seen, chosen),
-        _enlarged(torch.cat(decoded)),
+        _enlarge_all(torch.cat(decoded)),
         _draw_maps(torch.cat([step.noise_pred for step in steps]), chosen),
         _draw_maps(torch.cat(differences), chosen) if has_differences else [None] * len(chosen),
         _draw_marked_curves(steps, chosen),
         strict=True,
     )
     return [Frame(*row) for row in rows]
+
+
+def _write_caption(step: Step, num_steps: int) -> str:
+    """Say which step this is."""
+    return (
+        f"step {step.index + 1} of {num_steps}, timestep {step.timestep:g}, sigma {step.sigma:.3g}"
+    )
+
+
+def enlarge(image: Image.Image) -> Image.Image:
+    """Enlarge a small picture by a whole factor, cell by cell, so that browsers don't blur it."""
+    factor = -(-_SMALLEST_SIDE // min(image.size))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def _enlarge_all(pixel_values: torch.Tensor) -> list[Image.Image]:
+    """Give pixel values as pictures that are large enough to look at."""
+    return [enlarge(image) for image in tensor_to_images(pixel_values)]
+
+
+def _draw_maps(values: torch.Tensor, chosen: list[int]) -> list[Image.Image]:
+    """Draw the chosen ones of (N, 4, h, w) as 2 x 2 maps, on one scale around zero for all N."""
+    # Not the largest value: one wild step would leave all others pale. What is beyond is clipped.
+    limit = 3 * float(values.float().square().mean().sqrt()) or 1.0
+    rows = torch.cat([values[chosen, ::2], values[chosen, 1::2]], dim=3)
+    levels = rows.flatten(1, 2).float().cpu().numpy()
+    colours = matplotlib.colormaps["RdBu_r"](levels / limit / 2 + 0.5, bytes=True)
+    return [enlarge(Image.fromarray(colour).convert("RGB")) for colour in colours]
 
 
 def draw_run_curves(steps: Sequence[Step], size: tuple[float, float] = (6.5, 3.0)) -> Figure:
@@ -122,27 +155,6 @@ def draw_run_curves(steps: Sequence[Step], size: tuple[float, float] = (6.5, 3.0
     return figure
 
 
-def enlarge(image: Image.Image) -> Image.Image:
-    """Enlarge a small picture by a whole factor, cell by cell, so that browsers don't blur it."""
-    factor = -(-_SMALLEST_SIDE // min(image.size))
-    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-
-
-def _enlarged(pixel_values: torch.Tensor) -> list[Image.Image]:
-    """Give pixel values as pictures that are large enough to look at."""
-    return [enlarge(image) for image in tensor_to_images(pixel_values)]
-
-
-def _draw_maps(values: torch.Tensor, chosen: list[int]) -> list[Image.Image]:
-    """Draw the chosen ones of (N, 4, h, w) as 2 x 2 maps, on one scale around zero for all N."""
-    # Not the largest value: one wild step would leave all others pale. What is beyond is clipped.
-    limit = 3 * float(values.float().square().mean().sqrt()) or 1.0
-    rows = torch.cat([values[chosen, ::2], values[chosen, 1::2]], dim=3)
-    levels = rows.flatten(1, 2).float().cpu().numpy()
-    colours = matplotlib.colormaps["RdBu_r"](levels / limit / 2 + 0.5, bytes=True)
-    return [enlarge(Image.fromarray(colour).convert("RGB")) for colour in colours]
-
-
 def _draw_marked_curves(steps: Sequence[Step], chosen: list[int]) -> list[Image.Image]:
     """Draw the curves once, and copies with a line at each chosen step."""
     figure = draw_run_curves(steps, _CURVES_INCHES)
@@ -157,23 +169,9 @@ def _draw_marked_curves(steps: Sequence[Step], chosen: list[int]) -> list[Image.
     for index in chosen:
         image = plain.copy()
         place = round(axis.transData.transform((steps[index].index + 1, 1.0))[0] * to_pixels)
-        ImageDraw.Draw(image).rectangle((place - 1, top, place, bottom - 1), fill=_MARKER)
+        ImageDraw.Draw(image).rectangle((place - 1, top, place, bottom - 1), fill=INK)
         images.append(image)
     return images
-
-
-def _caption(step: Step, num_steps: int) -> str:
-    """Say which step this is."""
-    return (
-        f"step {step.index + 1} of {num_steps}, timestep {step.timestep:g}, sigma {step.sigma:.3g}"
-    )
-
-
-_SIDE = 192  # pixels: the width of each of the three pictures
-_GAP = 12  # pixels between them, and around
-_TITLE_SIZE = 15  # pixels
-_TITLE_HEIGHT = 24  # pixels
-_LAST_FRAME_STAYS = 8  # times as long as the others
 
 
 def frame_to_image(frame: Frame) -> Image.Image:
@@ -220,7 +218,7 @@ def make_trajectory_gif(frames: Sequence[Frame], *, milliseconds: int = 150) -> 
             f"{len(frames)} frames and {milliseconds!r}."
         )
     sheets = [frame_to_image(frame) for frame in frames]
-    durations = [milliseconds] * (len(sheets) - 1) + [milliseconds * _LAST_FRAME_STAYS]
+    durations = [milliseconds] * (len(sheets) - 1) + [milliseconds * _LAST_SHEET_STAYS]
     buffer = io.BytesIO()
     sheets[0].save(
         buffer, "GIF", save_all=True, append_images=sheets[1:], duration=durations, loop=0
@@ -231,7 +229,7 @@ def make_trajectory_gif(frames: Sequence[Frame], *, milliseconds: int = 150) -> 
 def save_trajectory_gif(
     path: str | Path, frames: Sequence[Frame], *, milliseconds: int = 150
 ) -> None:
-    """Write what `make_trajectory_gif` makes; the file is there whole or not at all.
+    """Write what `make_trajectory_gif` makes.
 
     Args:
         path: of the file, ending in .gif; one that exists is replaced.
@@ -247,10 +245,5 @@ def save_trajectory_gif(
         raise ValueError(f"path must name a file that ends in .gif, got {str(path)!r}.")
     if not path.parent.is_dir():
         raise ValueError(f"There is no folder {str(path.parent)!r}: make it first.")
-    encoded = make_trajectory_gif(frames, milliseconds=milliseconds)
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    try:
-        unfinished.write_bytes(encoded)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    # First encoded, then written: an error in drawing leaves the file as it was.
+    path.write_bytes(make_trajectory_gif(frames, milliseconds=milliseconds))

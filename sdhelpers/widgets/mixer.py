@@ -15,12 +15,16 @@ from sdhelpers.steps import Step, check_both_predictions, pick_picture, remix_st
 from sdhelpers.validation import check_guidance_scale
 from sdhelpers.widgets.frames import enlarge
 from sdhelpers.widgets.panes import (
+    CONTROL_WIDTH,
+    HIGHEST_GUIDANCE_SCALE,
+    TWIN_INCHES,
     LivePage,
     describe_error,
     encode_png,
     make_image,
     make_pane,
     make_row,
+    make_scale_slider,
     make_text,
 )
 from sdhelpers.widgets.threads import release_cpu_threads
@@ -29,8 +33,6 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 _SIDE = "256px"
-_CELL_INCHES = 1.35  # width of one picture
-_LARGEST_SCALE = 20.0
 _MOST_REMEMBERED = 32  # decoded pictures
 
 # ipywidgets reports a slider's moves, not its release: resting this long counts as released.
@@ -61,8 +63,7 @@ class GuidanceMixer(LivePage):
         self._linear_preview = linear_preview
         self._remembered: dict[tuple[int, float], bytes] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self.guidance_scale = _make_scale_slider(guidance_scale)
-        self.step = _make_step_slider(len(steps))
+        self._make_sliders(guidance_scale)
         self.preview = make_image("sd-mixer-preview-image", _SIDE)
         self.decoded = make_image("sd-mixer-decoded-image", _SIDE)
         self.caption = make_text("sd-mixer-caption")
@@ -79,6 +80,27 @@ class GuidanceMixer(LivePage):
             control.observe(lambda change: self._move(), names="value")
         self._show_preview()
         self.decode()
+
+    def _make_sliders(self, guidance_scale: float) -> None:
+        """Make the sliders of scales and of steps, which report every move."""
+        style = {"description_width": "initial"}
+        self.guidance_scale = make_scale_slider(
+            guidance_scale,
+            description="guidance scale",
+            style=style,
+            layout={"width": CONTROL_WIDTH},
+        )
+        self.guidance_scale.add_class("sd-mixer-guidance-scale")
+        is_single = len(self.steps) == 1
+        self.step = ipywidgets.IntSlider(
+            value=1,
+            min=1,
+            max=len(self.steps),
+            description="step",
+            style=style,
+            layout={"width": CONTROL_WIDTH, "display": "none" if is_single else None},
+        )
+        self.step.add_class("sd-mixer-step")
 
     def decode(self) -> None:
         """Decode the clean guess for the present position, now; an error becomes the caption."""
@@ -178,43 +200,13 @@ def guidance_mixer(
     for each in steps:
         check_both_predictions(each)
     check_guidance_scale(guidance_scale)
-    if not 0 <= guidance_scale <= _LARGEST_SCALE:
+    if not 0 <= guidance_scale <= HIGHEST_GUIDANCE_SCALE:
         raise ValueError(
-            f"guidance_scale must lie on the slider, 0 to {_LARGEST_SCALE:g}, got "
+            f"guidance_scale must lie on the slider, 0 to {HIGHEST_GUIDANCE_SCALE:g}, got "
             f"{guidance_scale!r}. remix_step mixes any other."
         )
     preview = fit_linear_preview(vae) if preview is None else preview
     return GuidanceMixer(steps, vae, preview, float(guidance_scale))
-
-
-def _make_scale_slider(guidance_scale: float) -> ipywidgets.FloatSlider:
-    """Make the slider of scales; it reports every move."""
-    slider = ipywidgets.FloatSlider(
-        value=guidance_scale,
-        min=0.0,
-        max=_LARGEST_SCALE,
-        step=0.1,
-        description="guidance scale",
-        readout_format=".1f",
-        style={"description_width": "initial"},
-        layout={"width": "420px"},
-    )
-    slider.add_class("sd-mixer-guidance-scale")
-    return slider
-
-
-def _make_step_slider(num_steps: int) -> ipywidgets.IntSlider:
-    """Make the slider of steps; a single step needs none to be seen."""
-    slider = ipywidgets.IntSlider(
-        value=1,
-        min=1,
-        max=num_steps,
-        description="step",
-        style={"description_width": "initial"},
-        layout={"width": "420px", "display": "none" if num_steps == 1 else None},
-    )
-    slider.add_class("sd-mixer-step")
-    return slider
 
 
 def show_guidance_mix(
@@ -247,4 +239,4 @@ def show_guidance_mix(
         "preview": latents_to_rgb(guesses, preview),
         "decoded": decode_latents(vae, guesses),
     }
-    show_film_strip(rows, [f"guidance scale {scale:g}" for scale in scales], inches=_CELL_INCHES)
+    show_film_strip(rows, [f"guidance scale {scale:g}" for scale in scales], inches=TWIN_INCHES)

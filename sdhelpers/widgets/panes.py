@@ -1,4 +1,4 @@
-"""Small pieces that live controls are put together from."""
+"""Small pieces that live controls are put together from, and what they have in common."""
 
 import base64
 import html
@@ -14,17 +14,10 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-
-def encode_png(image: "Image.Image", pnginfo: "PngInfo | None" = None) -> bytes:
-    """Give the bytes of a PNG file.
-
-    Args:
-        image: any picture.
-        pnginfo: text to write beside it; the pixels are the same with and without.
-    """
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", pnginfo=pnginfo)
-    return buffer.getvalue()
+CONTROL_WIDTH = "420px"
+PICTURE_WIDTH = 320  # pixels on the page, of a picture that stands alone
+TWIN_INCHES = 1.35  # width of one picture in a static twin
+HIGHEST_GUIDANCE_SCALE = 20.0  # on the sliders; the loop takes any
 
 
 class LivePage(ipywidgets.VBox):
@@ -51,6 +44,23 @@ class LivePage(ipywidgets.VBox):
         bundle = super()._repr_mimebundle_(**kwargs)
         picture = base64.b64encode(self.give_picture()).decode()
         return bundle | {"text/plain": repr(self), "image/png": picture}
+
+
+def describe_controls(controls: dict[str, ipywidgets.Widget]) -> str:
+    """Say where each control stands."""
+    return ", ".join(f"{name} = {control.value}" for name, control in controls.items())
+
+
+def make_scale_slider(guidance_scale: float, **options: object) -> ipywidgets.FloatSlider:
+    """Make a slider of guidance scales; `options` are those of ipywidgets.FloatSlider."""
+    return ipywidgets.FloatSlider(
+        value=guidance_scale,
+        min=0.0,
+        max=HIGHEST_GUIDANCE_SCALE,
+        step=0.1,
+        readout_format=".1f",
+        **options,
+    )
 
 
 def make_image(css_class: str, width: str) -> ipywidgets.Image:
@@ -80,6 +90,18 @@ def make_pane(title: str, css_class: str, *children: ipywidgets.Widget) -> ipywi
 def make_row(*panes: ipywidgets.Widget) -> ipywidgets.Box:
     """Put widgets side by side; what does not fit goes into the next row."""
     return ipywidgets.Box(panes, layout={"flex_flow": "row wrap", "align_items": "flex-start"})
+
+
+def encode_png(image: "Image.Image", pnginfo: "PngInfo | None" = None) -> bytes:
+    """Give the bytes of a PNG file.
+
+    Args:
+        image: any picture.
+        pnginfo: text to write beside it; the pixels are the same with and without.
+    """
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", pnginfo=pnginfo)
+    return buffer.getvalue()
 
 
 def describe_error(error: BaseException) -> str:

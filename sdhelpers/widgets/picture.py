@@ -6,10 +6,18 @@ from collections.abc import Callable, Sequence
 import ipywidgets
 from PIL import Image
 
-from sdhelpers.widgets.panes import LivePage, describe_error, encode_png
+from sdhelpers.widgets.panes import (
+    CONTROL_WIDTH,
+    PICTURE_WIDTH,
+    LivePage,
+    describe_controls,
+    describe_error,
+    encode_png,
+    make_image,
+    make_text,
+)
 from sdhelpers.widgets.threads import release_cpu_threads
 
-_WIDTH = 320  # pixels on the page
 _MOST_REMEMBERED = 256  # pictures
 
 # What a control's function gives: a picture, or a picture and a line of text below it.
@@ -29,14 +37,12 @@ class LivePicture(LivePage):
         self,
         draw: Callable[..., Drawn],
         controls: dict[str, ipywidgets.Widget],
-        width: int = _WIDTH,
+        width: int = PICTURE_WIDTH,
     ) -> None:
         self.draw = draw
         self.controls = controls
-        self.picture = ipywidgets.Image(format="png", layout={"width": f"{width}px"})
-        self.picture.add_class("sd-picture")
-        self.caption = ipywidgets.HTML()
-        self.caption.add_class("sd-caption")
+        self.picture = make_image("sd-picture", f"{width}px")
+        self.caption = make_text("sd-caption")
         self._remembered: dict[tuple, tuple[bytes, str]] = {}
         super().__init__([*controls.values(), self.picture, self.caption])
         self.add_class("sd-live-picture")
@@ -48,7 +54,7 @@ class LivePicture(LivePage):
         """Draw for the values that the controls have now; an error becomes the caption."""
         values = {name: control.value for name, control in self.controls.items()}
         try:
-            encoded, caption = self._drawn(values)
+            encoded, caption = self._draw_once(values)
         except Exception as error:  # shown where the reader looks, not lost in a log
             self.caption.value = describe_error(error)
             return
@@ -57,7 +63,7 @@ class LivePicture(LivePage):
         self.picture.value = encoded
         self.caption.value = html.escape(caption)
 
-    def _drawn(self, values: dict[str, object]) -> tuple[bytes, str]:
+    def _draw_once(self, values: dict[str, object]) -> tuple[bytes, str]:
         """Give picture and caption, drawn at most once for the same values."""
         key = tuple(values.items())
         if key not in self._remembered:
@@ -70,7 +76,7 @@ class LivePicture(LivePage):
 
     def describe(self) -> str:
         """Say what can be moved, and where it stands."""
-        return ", ".join(f"{name} = {control.value}" for name, control in self.controls.items())
+        return describe_controls(self.controls)
 
     def give_picture(self) -> bytes:
         """Give the present picture as a PNG file."""
@@ -80,7 +86,7 @@ class LivePicture(LivePage):
 def live_picture(
     draw: Callable[..., Drawn],
     *,
-    width: int = _WIDTH,
+    width: int = PICTURE_WIDTH,
     **controls: ipywidgets.Widget | str | bool | Sequence,
 ) -> LivePicture:
     """Make a picture that follows controls.
@@ -118,7 +124,7 @@ def slider(values: Sequence, start: object = None, description: str = "") -> ipy
     Raises:
         ValueError: if there are no values, or `start` is none of them.
     """
-    options = [(_written(value), value) for value in values]
+    options = [(_write(value), value) for value in values]
     if not options:
         raise ValueError("A slider needs at least one value.")
     start = options[0][1] if start is None else start
@@ -129,7 +135,7 @@ def slider(values: Sequence, start: object = None, description: str = "") -> ipy
         value=start,
         description=description,
         style={"description_width": "initial"},
-        layout={"width": "420px"},
+        layout={"width": CONTROL_WIDTH},
     )
 
 
@@ -144,7 +150,7 @@ def _make_control(
             value=control,
             continuous_update=False,
             style={"description_width": "initial"},
-            layout={"width": "420px"},
+            layout={"width": CONTROL_WIDTH},
         )
     elif not isinstance(control, ipywidgets.Widget):
         control = slider(control)
@@ -153,6 +159,6 @@ def _make_control(
     return control
 
 
-def _written(value: object) -> str:
+def _write(value: object) -> str:
     """Write a slider's value: numbers short, texts as they are."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""A grid of settings that differ in two: what `compare` and its static twin paint."""
+"""A grid of settings that differ in two: what `compare` and `show_comparison` paint."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,11 +47,9 @@ def make_settings_grid(rows: Axis, columns: Axis, **settings: Any) -> SettingsGr
     """Lay out the settings of a comparison.
 
     Args:
-        rows: one name -> its values, such as {"guidance_scale": [1, 4, 7.5]}; the names are
-            guidance_scale, num_inference_steps, scheduler, seed and prompt.
-        columns: likewise, another name.
-        settings: of all cells: these names, negative_prompt, height and width; by default
-            guidance_scale 7.5, 20 steps, the model's own scheduler, seed 0.
+        rows: one of `AXES` -> its values.
+        columns: likewise, another one.
+        settings: of all cells.
 
     Returns:
         The grid.
@@ -74,8 +72,8 @@ def make_settings_grid(rows: Axis, columns: Axis, **settings: Any) -> SettingsGr
         raise ValueError('A comparison needs a prompt: prompt="...", or prompts as an axis.')
     shared = _DEFAULTS | settings
     return SettingsGrid(
-        row_labels=[_label(row_name, value) for value in row_values],
-        column_labels=[_label(column_name, value) for value in column_values],
+        row_labels=[_write_label(row_name, value) for value in row_values],
+        column_labels=[_write_label(column_name, value) for value in column_values],
         cells=[
             [shared | {row_name: row, column_name: column} for column in column_values]
             for row in row_values
@@ -113,7 +111,7 @@ def _read_axis(where: str, axis: Axis) -> tuple[str, list]:
     return name, list(values)
 
 
-def _label(name: str, value: object) -> str:
+def _write_label(name: str, value: object) -> str:
     """Write a value of an axis; prompts stand for themselves."""
     if name == "prompt":
         return str(value)

@@ -1,4 +1,9 @@
-"""Slow work in the background, and only the newest; and one team of CPU threads at a time."""
+"""Threads of live controls: one that works in the background, and the teams that compute for it.
+
+`Runner` takes slow work off the kernel's thread, and does only the newest of it. OpenMP gives every
+thread that computes a team of its own, which waits on the CPU's cores after its work; so a thread
+that is through hands its team back.
+"""
 
 import ctypes
 import sys
@@ -12,46 +17,8 @@ from typing import Any
 _PAUSE_HARD = 2  # omp_pause_hard, in OpenMP 5.0's list of omp_pause_resource_t
 
 
-def release_cpu_threads() -> bool:
-    """Hand back the threads that wait to help the calling thread; results don't change.
-
-    Returns:
-        True if OpenMP did so, or had nothing to hand back; False where torch doesn't carry GNU
-        OpenMP (macOS, Windows, conda), which needs none of this.
-    """
-    torch = sys.modules.get("torch")  # unless it was imported, there is nothing to hand back
-    pause = _find_pause(torch.__file__) if torch else None
-    return pause is not None and pause(_PAUSE_HARD) == 0
-
-
-def release_after_cells() -> None:
-    """Let a notebook's own thread hand its team back after each cell, from now on.
-
-    Without it the team of the cells that ran last would slow down every control that works in
-    another thread. Outside a notebook this does nothing.
-    """
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    if shell is not None:
-        shell.events.register("post_run_cell", _release_after_cell)  # once, however often asked
-
-
-def _release_after_cell(result: object) -> None:
-    """Do it: IPython gives what the cell gave, which doesn't matter here."""
-    release_cpu_threads()
-
-
-@cache
-def _find_pause(torch_file: str) -> Callable[[int], int] | None:
-    """Give OpenMP's `omp_pause_resource_all`, from the very library that torch computes with."""
-    libraries = sorted((Path(torch_file).parent / "lib").glob("libgomp*.so*"))
-    if not libraries:
-        return None
-    return getattr(ctypes.CDLL(str(libraries[0])), "omp_pause_resource_all", None)
-
-
 class Runner:
-    """Walk through one iterable at a time in a thread of its own; the newest request wins.
+    """Go through one iterable at a time in a thread of its own; the newest request wins.
 
     Once `submit` or `stop` has returned, nothing more of an earlier request is handed over: both
     wait for a callback that is at work, never for the work itself, which ends at its next item.
@@ -59,20 +26,20 @@ class Runner:
 
     def __init__(
         self,
-        walk: Callable[[Any], Iterable],
+        make_items: Callable[[Any], Iterable],
         on_item: Callable[[Any], None],
         on_error: Callable[[Exception], None],
     ) -> None:
         """Set up, without starting anything.
 
         Args:
-            walk: makes the iterable for a request, such as a generator. It is called, walked
+            make_items: makes the iterable for a request, such as a generator. It is called, gone
                 through and closed in the worker thread.
             on_item: called in the worker thread with each item, in order.
-            on_error: called in the worker thread with what walking or `on_item` raised; the
-                runner then takes new requests as before.
+            on_error: called in the worker thread with what `make_items`, its iterable or `on_item`
+                raised; the runner then takes new requests as before.
         """
-        self._walk, self._on_item, self._on_error = walk, on_item, on_error
+        self._make_items, self._on_item, self._on_error = make_items, on_item, on_error
         # Two locks: the state's, held for a moment, and one held by each callback. So a wish is
         # noted at once, and then waits for one callback at most, however fast items come.
         self._lock = threading.Lock()
@@ -93,7 +60,7 @@ class Runner:
         """Work on this next, and on nothing asked for before.
 
         Args:
-            request: for `walk`.
+            request: for `make_items`.
 
         Raises:
             RuntimeError: if the runner is closed.
@@ -188,7 +155,7 @@ class Runner:
 
     def _serve(self, wanted: list) -> None:
         """Hand over the items of one request while they are wanted."""
-        items = self._walk(*wanted)
+        items = self._make_items(*wanted)
         with closing(items) if hasattr(items, "close") else nullcontext():
             for item in items:
                 with self._callback_lock:
@@ -209,3 +176,41 @@ class Runner:
 def _is_interpreter_alive() -> bool:
     """Tell whether the program is still running; at its end it waits for our thread."""
     return threading.main_thread().is_alive()
+
+
+def release_cpu_threads() -> bool:
+    """Hand back the threads that wait to help the calling thread; results don't change.
+
+    Returns:
+        True if OpenMP did so, or had nothing to hand back; False where torch doesn't carry GNU
+        OpenMP (macOS, Windows, conda), which needs none of this.
+    """
+    torch = sys.modules.get("torch")  # unless it was imported, there is nothing to hand back
+    pause = _find_pause(torch.__file__) if torch else None
+    return pause is not None and pause(_PAUSE_HARD) == 0
+
+
+def release_after_cells() -> None:
+    """Let a notebook's own thread hand its team back after each cell, from now on.
+
+    Without it the team of the cells that ran last would slow down every control that works in
+    another thread. Outside a notebook this does nothing.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is not None:
+        shell.events.register("post_run_cell", _release_after_cell)  # once, however often asked
+
+
+def _release_after_cell(result: object) -> None:
+    """Hand the team back, whatever came of the cell."""
+    release_cpu_threads()
+
+
+@cache
+def _find_pause(torch_file: str) -> Callable[[int], int] | None:
+    """Give OpenMP's `omp_pause_resource_all`, from the very library that torch computes with."""
+    libraries = sorted((Path(torch_file).parent / "lib").glob("libgomp*.so*"))
+    if not libraries:
+        return None
+    return getattr(ctypes.CDLL(str(libraries[0])), "omp_pause_resource_all", None)

@@ -31,13 +31,11 @@ SETTINGS = Settings(
 )
 
 
-def make_png(text: str | None) -> bytes:
+def make_png(settings: str | dict) -> bytes:
+    """Make a file that says this; a dict is written as JSON."""
     info = PngImagePlugin.PngInfo()
-    if text is not None:
-        info.add_text("sdhelpers", text)
-    buffer = io.BytesIO()
-    Image.new("RGB", (2, 2)).save(buffer, format="PNG", pnginfo=info)
-    return buffer.getvalue()
+    info.add_text("sdhelpers", settings if isinstance(settings, str) else json.dumps(settings))
+    return encode_png(Image.new("RGB", (2, 2)), info)
 
 
 def test_a_png_gives_back_settings_and_every_level() -> None:
@@ -68,15 +66,12 @@ def test_any_program_can_read_the_text() -> None:
         (b"GIF89a", "not a whole PNG"),
         (encode_painting(Image.new("RGB", (64, 64)), SETTINGS)[:70], "not a whole PNG"),
         (encode_painting(Image.new("RGB", (64, 64)), SETTINGS)[:-60], "not a whole PNG"),
-        (make_png(None), "holds no settings"),
+        (encode_png(Image.new("RGB", (2, 2))), "holds no settings"),
         (make_png("{"), "no JSON"),
         (make_png("[" * 100_000), "no JSON"),
         (make_png("[1, 2]"), "must name exactly prompt, .*; got list"),
         (make_png('{"prompt": "a cat", "tool": "another"}'), "got prompt, tool"),
-        (
-            make_png(json.dumps(dataclasses.asdict(SETTINGS) | {"guidance_scale": float("nan")})),
-            "guidance_scale must be a finite number",
-        ),
+        (make_png(vars(SETTINGS) | {"guidance_scale": float("nan")}), "must be a finite number"),
     ],
 )
 def test_what_is_no_saved_picture_is_told_apart(png: bytes, message: str) -> None:
@@ -98,8 +93,7 @@ def test_what_is_no_saved_picture_is_told_apart(png: bytes, message: str) -> Non
         ("seed", -1, "seed must be"),
         ("seed", 2**53, "seed must be"),
         ("seed", True, "seed must be"),
-        ("scheduler", "K-LSM", "one of K-LMS, PNDM"),
-        ("scheduler", ["K-LMS"], "one of K-LMS, PNDM"),
+        ("scheduler", ["K-LMS"], "scheduler must be a string"),
         ("height", 0, "height must be"),
         ("width", 12.5, "width must be"),
     ],

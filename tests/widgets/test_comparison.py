@@ -1,7 +1,5 @@
 """The comparison and its static twin: each cell is what generate paints for its settings."""
 
-import io
-
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,15 +9,11 @@ from PIL import Image
 
 from sdhelpers import generate, sampling
 from sdhelpers.model.parts import Components
-from sdhelpers.show import pictures as show
-from sdhelpers.widgets import comparison
-from sdhelpers.widgets.picture import compare
-from sdhelpers.widgets.settings_grid import AXES, make_settings_grid, paint_cell
+from sdhelpers.widgets import compare, comparison
+from sdhelpers.widgets.settings_grid import make_settings_grid, paint_cell
 from tests.conftest import PROMPT
+from tests.runs import ESCAPED, NASTY, look_at
 from tests.widgets.old_widgets import IS_OLD
-
-QUICK = {"num_inference_steps": 2, "height": 64, "width": 64}
-XSS = "<img src=x onerror=alert(1)>"
 
 
 def gray(components: object, settings: dict) -> Image.Image:
@@ -32,61 +26,44 @@ def without_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "paint_cell", gray)
 
 
-def picture(shown) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(shown.value)))
-
-
 def test_every_cell_is_what_generate_paints(components: Components) -> None:
-    shown = compare(
-        components,
-        rows={"guidance_scale": [1, 7.5]},
-        columns={"scheduler": ["DDIM", "K-LMS"]},
-        prompt=PROMPT,
-        seed=3,
-        **QUICK,
-    )
+    rows, columns = {"guidance_scale": [1, 7.5]}, {"scheduler": ["DDIM", "K-LMS"]}
+    settings = {"seed": 3, "num_inference_steps": 2, "height": 64, "width": 64}
+    shown = compare(components, rows, columns, prompt=PROMPT, **settings)
     shown.run()
     painted = set()
-    for row, guidance_scale in enumerate([1, 7.5]):
-        for column, scheduler in enumerate(["DDIM", "K-LMS"]):
-            (expected,) = generate(
-                components,
-                PROMPT,
-                seed=3,
-                guidance_scale=guidance_scale,
-                scheduler=scheduler,
-                show_progress=False,
-                **QUICK,
-            )
-            np.testing.assert_array_equal(picture(shown.pictures[row][column]), expected)
+    for row, guidance_scale in enumerate(rows["guidance_scale"]):
+        for column, scheduler in enumerate(columns["scheduler"]):
+            settings |= {"guidance_scale": guidance_scale, "scheduler": scheduler}
+            (expected,) = generate(components, PROMPT, show_progress=False, **settings)
+            np.testing.assert_array_equal(look_at(shown.pictures[row][column]), expected)
             assert shown.images[row][column].tobytes() == expected.tobytes()
             painted.add(expected.tobytes())
     assert len(painted) == 4
 
 
-@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize(
+    ("axis", "values"),
+    [
+        ("guidance_scale", [1, 2]),
+        ("num_inference_steps", [1, 2]),
+        ("scheduler", ["DDIM", "Euler"]),
+        ("seed", [0, 1]),
+        ("prompt", ["a cat", "a dog"]),
+    ],
+)
 def test_all_start_from_the_same_noise_unless_the_seed_is_an_axis(
-    components, monkeypatch, axis: str
+    components, monkeypatch, axis: str, values: list
 ) -> None:
     started = []
-    own = sampling._walk_plan
 
     def keep(unet, scheduler, latents, *rest, **options):
         started.append(latents)
-        return own(unet, scheduler, latents, *rest, **options)
+        raise RuntimeError("that was all")
 
     monkeypatch.setattr(sampling, "_walk_plan", keep)
-    values = {
-        "guidance_scale": [1, 2],
-        "num_inference_steps": [1, 2],
-        "scheduler": ["DDIM", "Euler"],
-        "seed": [0, 1],
-        "prompt": ["a cat", "a dog"],
-    }
-    other = "guidance_scale" if axis == "prompt" else "prompt"
-    settings = {"prompt": "a cat"} | QUICK | {"num_inference_steps": 1}
-    settings = {name: value for name, value in settings.items() if name not in (axis, other)}
-    compare(components, {axis: values[axis]}, {other: values[other][:1]}, **settings).run()
+    other = {"guidance_scale": [1]} if axis == "prompt" else {"prompt": ["a cat"]}
+    compare(components, {axis: values}, other, height=64, width=64).run()
     first, second = started
     assert torch.equal(first, second) == (axis != "seed")
 
@@ -101,13 +78,13 @@ def test_cells_fill_as_they_finish(monkeypatch) -> None:
 
     monkeypatch.setattr(comparison, "paint_cell", paint)
     shown = compare(None, {"seed": [10, 20]}, {"guidance_scale": [1, 2]}, prompt="x")
-    waiting = picture(shown.pictures[1][1])
+    waiting = look_at(shown.pictures[1][1])
     assert len(np.unique(waiting.reshape(-1, 3), axis=0)) == 1
     shown.run()
     assert seen == [(count, count, f"{count} of 4 pictures") for count in range(4)]
     assert shown.progress.value == shown.progress.max == 4
     assert shown.status.value == "4 of 4 pictures"
-    assert [picture(shown.pictures[row][0])[0, 0, 0] for row in (0, 1)] == [10, 20]
+    assert [look_at(shown.pictures[row][0])[0, 0, 0] for row in (0, 1)] == [10, 20]
 
 
 def test_a_cell_that_fails_shows_its_error_and_the_others_go_on(components) -> None:
@@ -152,10 +129,10 @@ def test_an_interrupted_comparison_goes_on_where_it_was(monkeypatch) -> None:
 
 @pytest.mark.usefixtures("without_model")
 def test_labels_are_escaped() -> None:
-    shown = compare(None, {"prompt": [XSS, "a cat"]}, {"seed": [1, 2]})
+    shown = compare(None, {"prompt": [NASTY, "a cat"]}, {"seed": [1, 2]})
     grid = shown.children[1]
     labels = [child.value for child in grid.children if "sd-comparison-label" in child._dom_classes]
-    assert labels == ["seed 1", "seed 2", "&lt;img src=x onerror=alert(1)&gt;", "a cat"]
+    assert labels == ["seed 1", "seed 2", ESCAPED, "a cat"]
     assert len(grid.children) == 3 * 3
 
 
@@ -178,11 +155,10 @@ def test_showing_it_paints_it_once(monkeypatch) -> None:
     assert not any(message.value for row in shown.messages for message in row)
 
 
-def test_the_twin_shows_the_same_pictures(components, monkeypatch) -> None:
-    plt.switch_backend("Agg")
-    monkeypatch.setattr(plt, "show", lambda: None)
-    prompts = ["a cat for $5 or $6", XSS]
-    show.show_comparison(
+@pytest.mark.usefixtures("no_window")
+def test_the_twin_shows_the_same_pictures(components) -> None:
+    prompts = ["a cat for $5 or $6", NASTY]
+    comparison.show_comparison(
         components, {"prompt": prompts}, {"num_inference_steps": [1, 0]}, height=64, width=64
     )
     axes = plt.gcf().axes
@@ -194,7 +170,7 @@ def test_the_twin_shows_the_same_pictures(components, monkeypatch) -> None:
     ]
     assert [axis.get_ylabel().replace("\n", " ") for axis in axes[::2]] == [
         r"a cat for \$5 or \$6",
-        XSS,
+        NASTY,
     ]
     for axis, prompt in zip(axes[::2], prompts, strict=True):
         settings = {"prompt": prompt, "num_inference_steps": 1, "height": 64, "width": 64}
@@ -203,7 +179,6 @@ def test_the_twin_shows_the_same_pictures(components, monkeypatch) -> None:
     assert len(errors) == 2
     assert all(text.startswith("ValueError:") for text in errors)
     plt.gcf().canvas.draw()
-    plt.close("all")
 
 
 @pytest.mark.parametrize(

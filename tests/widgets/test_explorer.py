@@ -2,10 +2,7 @@
 
 import gc
 import html
-import io
 import random
-import subprocess
-import sys
 import threading
 
 import matplotlib
@@ -16,58 +13,34 @@ import torch
 from PIL import Image, ImageSequence
 
 from sdhelpers.images import tensor_to_images
-from sdhelpers.latents import LinearPreview, decode_latents, fit_linear_preview, latents_to_rgb
+from sdhelpers.latents import decode_latents, latents_to_rgb
 from sdhelpers.model.parts import Components
-from sdhelpers.show import pictures as show
 from sdhelpers.show.charts import figure_to_image
-from sdhelpers.steps import Step, measure_run, pick_picture, unit_latents
-from sdhelpers.widgets import frames as trajectory
-from sdhelpers.widgets import picture as widgets
-from sdhelpers.widgets.explorer import TrajectoryExplorer
+from sdhelpers.steps import measure_run, pick_picture, unit_latents
+from sdhelpers.widgets import frames as frames_module
+from sdhelpers.widgets.explorer import TrajectoryExplorer, show_trajectory, trajectory_explorer
 from sdhelpers.widgets.frames import (
     Frame,
     draw_run_curves,
+    frame_to_image,
     make_frames,
     make_trajectory_gif,
     save_trajectory_gif,
 )
-from sdhelpers.widgets.picture import trajectory_explorer
-from tests.runs import count_calls, make_run
-from tests.widgets.old_widgets import needs_pictures_beside_widgets
+from sdhelpers.widgets.panes import encode_png
+from tests.runs import count_calls, look_at, make_run
 
-
-@pytest.fixture(autouse=True)
-def _no_window(monkeypatch):
-    """Draw into memory, show nothing, and close what was drawn."""
-    plt.switch_backend("Agg")
-    monkeypatch.setattr(plt, "show", lambda: None)
-    yield
-    plt.close("all")
-
-
-@pytest.fixture(scope="module")
-def steps(components: Components) -> list[Step]:
-    return make_run(components)
-
-
-@pytest.fixture(scope="module")
-def preview(components: Components) -> LinearPreview:
-    return fit_linear_preview(components.vae)
+pytestmark = pytest.mark.usefixtures("no_window")
 
 
 @pytest.fixture(scope="module")
 def frames(components: Components, steps, preview) -> list[Frame]:
-    plt.switch_backend("Agg")
     return make_frames(steps, components.vae, preview=preview)
 
 
 @pytest.fixture
 def explorer(frames) -> TrajectoryExplorer:
     return TrajectoryExplorer(frames, milliseconds=100)
-
-
-def shown(explorer: TrajectoryExplorer, name: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(explorer.images[name].value)))
 
 
 def cells(image: Image.Image, size: int) -> np.ndarray:
@@ -79,19 +52,16 @@ def cells(image: Image.Image, size: int) -> np.ndarray:
     return small
 
 
-def test_the_preview_is_that_of_the_latents_as_the_unet_sees_them(components, preview) -> None:
+def test_the_preview_is_that_of_the_latents_as_the_unet_sees_them(
+    components, steps, frames, preview
+) -> None:
     """For K-LMS these are what scale_model_input gives, for DDIM the latents themselves."""
-    run = make_run(components, num_inference_steps=2)
-    frames = make_frames(run, components.vae, preview=preview)
-    for step, frame in zip(run, frames, strict=True):
+    (of_ddim,) = make_run(components, num_inference_steps=1, scheduler="DDIM")
+    torch.testing.assert_close(unit_latents(of_ddim), of_ddim.latents)
+    for step, frame in zip(steps, frames, strict=True):
         scaled = step.latents / (step.sigma**2 + 1) ** 0.5
         (expected,) = tensor_to_images(latents_to_rgb(scaled, preview))
         np.testing.assert_array_equal(cells(frame.latents, expected.height), expected)
-
-
-def test_unit_latents_of_ddim_are_the_latents(components) -> None:
-    (step,) = make_run(components, num_inference_steps=1, scheduler="DDIM")
-    torch.testing.assert_close(unit_latents(step), step.latents)
 
 
 def test_the_clean_guess_is_decoded(components, steps, frames) -> None:
@@ -121,34 +91,28 @@ def test_maps_show_four_channels_on_one_scale(steps, frames, name: str) -> None:
 
 def test_the_curves_are_the_norms(steps) -> None:
     sizes = measure_run(steps)
-    assert list(sizes) == [
-        "latents",
-        "clean guess",
-        "noise prediction",
-        "guidance difference",
-        "sigma",
-    ]
+    names = ["latents", "clean guess", "noise prediction", "guidance difference", "sigma"]
     for index, step in enumerate(steps):
-        norm = step.latents.norm() / step.latents.numel() ** 0.5
-        assert sizes["latents"][index] == pytest.approx(norm.item(), rel=1e-5)
-        norm = step.pred_original_sample.norm() / step.latents.numel() ** 0.5
-        assert sizes["clean guess"][index] == pytest.approx(norm.item(), rel=1e-5)
-        assert sizes["sigma"][index] == step.sigma
+        difference = step.noise_pred_text - step.noise_pred_uncond
+        tensors = [step.latents, step.pred_original_sample, step.noise_pred, difference]
+        norms = [(tensor.norm() / tensor.numel() ** 0.5).item() for tensor in tensors]
+        measured = [values[index] for values in sizes.values()]
+        assert measured == pytest.approx([*norms, step.sigma], rel=1e-5)
     lines = draw_run_curves(steps).axes[0].lines
-    for line, (name, values) in zip(lines, sizes.items(), strict=True):
-        assert line.get_label() == name
+    assert [line.get_label() for line in lines] == list(sizes) == names
+    for line, values in zip(lines, sizes.values(), strict=True):
         np.testing.assert_allclose(line.get_ydata(), values)
         np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4])
 
 
 def test_the_marker_stands_where_matplotlib_would_draw_it(steps, frames) -> None:
     def draw(*marks: int) -> np.ndarray:
-        figure = draw_run_curves(steps, trajectory._CURVES_INCHES)
+        figure = draw_run_curves(steps, frames_module._CURVES_INCHES)
         limits = figure.axes[0].get_xlim()
         for mark in marks:
             figure.axes[0].axvline(mark, color="black", linewidth=1)
         figure.axes[0].set_xlim(limits)
-        return np.asarray(figure_to_image(figure, trajectory._CURVES_DOTS)).astype(int)
+        return np.asarray(figure_to_image(figure, frames_module._CURVES_DOTS)).astype(int)
 
     plain = draw()
     columns = []
@@ -162,35 +126,33 @@ def test_the_marker_stands_where_matplotlib_would_draw_it(steps, frames) -> None
     assert len(set(columns)) == len(frames)
 
 
-def test_moving_shows_every_pane_of_the_step(explorer, frames) -> None:
-    for place in (4, 2, 1):
-        explorer.slider.value = place
-        frame = frames[place - 1]
-        np.testing.assert_array_equal(shown(explorer, "latents"), frame.latents)
-        np.testing.assert_array_equal(shown(explorer, "channels"), frame.channels)
-        np.testing.assert_array_equal(shown(explorer, "clean-guess"), frame.clean_guess)
-        np.testing.assert_array_equal(shown(explorer, "noise"), frame.noise_pred)
-        np.testing.assert_array_equal(shown(explorer, "curves"), frame.curves)
-        assert explorer.caption.value == html.escape(frame.caption)
-    assert explorer.caption.value.startswith("step 1 of 4, timestep ")
-    explorer.shown_noise.value = "guidance difference"
-    np.testing.assert_array_equal(shown(explorer, "noise"), frames[0].guidance_difference)
-    assert (np.asarray(frames[0].guidance_difference) != np.asarray(frames[0].noise_pred)).any()
-
-
-def test_moving_asks_nothing_of_the_model(components, steps, preview) -> None:
+def test_moving_shows_every_pane_and_asks_nothing_of_the_model(components, steps, preview) -> None:
     with count_calls(components) as called:
         explorer = trajectory_explorer(steps, components.vae, preview=preview)
         assert called == ["decoder"]  # all at once, and the counter counts
         seen = set()
-        for place in [1, 2, 3, 4, 3, 2, 1]:
+        for place in (4, 3, 2, 1):
             explorer.slider.value = place
-            for name in explorer.shown_noise.options:
+            frame = explorer.frames[place - 1]
+            for name, noise in [
+                ("noise prediction", frame.noise_pred),
+                ("guidance difference", frame.guidance_difference),
+            ]:
                 explorer.shown_noise.value = name
-            seen.add(explorer.images["clean-guess"].value)
+                np.testing.assert_array_equal(look_at(explorer.images["noise"]), noise)
+                seen.add(explorer.images["noise"].value)
+            np.testing.assert_array_equal(look_at(explorer.images["latents"]), frame.latents)
+            np.testing.assert_array_equal(look_at(explorer.images["channels"]), frame.channels)
+            np.testing.assert_array_equal(
+                look_at(explorer.images["clean-guess"]), frame.clean_guess
+            )
+            np.testing.assert_array_equal(look_at(explorer.images["curves"]), frame.curves)
+            assert explorer.caption.value == html.escape(frame.caption) == explorer.describe()
+            assert explorer.give_picture() == encode_png(frame_to_image(frame))
         explorer.to_gif()
     assert called == ["decoder"]
-    assert len(seen) == 4
+    assert len(seen) == 8
+    assert explorer.describe().startswith("step 1 of 4, timestep ")
 
 
 def test_many_moves_leave_nothing_behind(explorer) -> None:
@@ -205,27 +167,17 @@ def test_many_moves_leave_nothing_behind(explorer) -> None:
     assert len(gc.get_objects()) - objects < 2000
 
 
-def test_play_and_slider_are_linked_in_the_browser(explorer) -> None:
+def test_the_controls(explorer) -> None:
     source, target = explorer._link.source, explorer._link.target
-    assert source == (explorer.play, "value")
-    assert target == (explorer.slider, "value")
+    assert (source, target) == ((explorer.play, "value"), (explorer.slider, "value"))
     assert explorer.play.interval == 100
     for control in (explorer.play, explorer.slider):
         assert (control.min, control.max, control.value) == (1, 4, 1)
-
-
-def test_every_control_has_a_description_and_a_class(explorer) -> None:
-    controls = [
-        explorer.play,
-        explorer.slider,
-        explorer.shown_noise,
-        explorer.file_name,
-        explorer.save_button,
-    ]
+    others = [explorer.shown_noise, explorer.file_name, explorer.save_button]
+    controls = [explorer.play, explorer.slider, *others]
     assert all(control.description for control in controls)
-    classes = [control._dom_classes for control in controls]
-    assert all(names and names[0].startswith("sd-explorer-") for names in classes)
-    assert len({names[0] for names in classes}) == len(controls)
+    classes = {name for control in controls for name in control._dom_classes}
+    assert len([name for name in classes if name.startswith("sd-explorer-")]) == len(controls)
 
 
 def test_a_run_of_one_prediction_shows_no_difference(components, preview) -> None:
@@ -234,7 +186,7 @@ def test_a_run_of_one_prediction_shows_no_difference(components, preview) -> Non
     assert explorer.shown_noise.options == ("noise prediction",)
     assert "guidance difference" not in measure_run(run)
     explorer.slider.value = 2
-    np.testing.assert_array_equal(shown(explorer, "noise"), explorer.frames[1].noise_pred)
+    np.testing.assert_array_equal(look_at(explorer.images["noise"]), explorer.frames[1].noise_pred)
 
 
 def test_one_picture_of_a_batch(components, preview) -> None:
@@ -248,15 +200,6 @@ def test_one_picture_of_a_batch(components, preview) -> None:
     assert first.latents.tobytes() != other.latents.tobytes()
     (expected,) = tensor_to_images(latents_to_rgb(unit_latents(second), preview))
     np.testing.assert_array_equal(cells(other.latents, expected.height), expected)
-
-
-@needs_pictures_beside_widgets
-def test_pages_without_widgets_get_the_step(explorer) -> None:
-    explorer.slider.value = 3
-    bundle = explorer._repr_mimebundle_()
-    assert bundle["text/plain"].startswith("[live in a running notebook: step 3 of 4")
-    assert bundle["image/png"]
-    assert "application/vnd.jupyter.widget-view+json" in bundle
 
 
 def test_the_gif_has_every_step(explorer, tmp_path) -> None:
@@ -274,35 +217,29 @@ def test_the_gif_has_every_step(explorer, tmp_path) -> None:
 
 def test_the_button_saves_or_says_why_not(explorer, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    explorer.file_name.value = "<b>.gif"
+    path = tmp_path / "<b>.gif"
+    explorer.file_name.value = path.name
     explorer.save_button.click()
-    assert (tmp_path / "<b>.gif").exists()
     assert explorer.message.value == "saved &lt;b&gt;.gif"
+    saved = path.read_bytes()
+
+    def fail(frame: Frame) -> Image.Image:
+        raise MemoryError("too many pixels")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(frames_module, "frame_to_image", fail)
+        explorer.save_button.click()
+    assert "MemoryError: too many pixels" in explorer.message.value
+    assert path.read_bytes() == saved, "a failed save keeps the old file"
     explorer.file_name.value = "<i>/run.gif"
     explorer.save_button.click()
     assert "ValueError: There is no folder &#x27;&lt;i&gt;&#x27;" in explorer.message.value
-    explorer.file_name.value = "again.gif"
-    explorer.save_button.click()
-    assert explorer.message.value == "saved again.gif"
-
-
-def test_a_failed_save_keeps_the_old_file(frames, tmp_path, monkeypatch) -> None:
-    path = tmp_path / "run.gif"
-    path.write_bytes(b"old")
-
-    def fail(source: object, target: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("sdhelpers.widgets.frames.os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        save_trajectory_gif(path, frames)
-    assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_twin_shows_the_same_pictures(components, steps, frames, preview) -> None:
     with count_calls(components) as called:
-        show.show_trajectory(steps, components.vae, preview=preview, num_columns=2)
+        show_trajectory(steps, components.vae, preview=preview, num_columns=2)
     assert called == ["decoder"]
     strip, curves = map(plt.figure, plt.get_fignums())
     assert [axis.get_ylabel() for axis in strip.axes[::2]] == [
@@ -323,19 +260,6 @@ def test_the_twin_shows_the_same_pictures(components, steps, frames, preview) ->
     assert len(curves.axes[0].lines) == 5
 
 
-def test_the_large_controls_are_fetched_when_asked_for() -> None:
-    program = (
-        "import sys; from sdhelpers import widgets; "
-        "assert not {'sdhelpers.widgets.explorer', 'sdhelpers.sampling'} & set(sys.modules); "
-        "assert widgets.trajectory_explorer.__module__ == 'sdhelpers.widgets.explorer'; "
-        "assert 'sdhelpers.widgets.comparison' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
-    assert {"compare", "guidance_mixer", "trajectory_explorer"} <= set(dir(widgets))
-    with pytest.raises(AttributeError, match="no attribute 'explorer_of_worlds'"):
-        widgets.explorer_of_worlds  # noqa: B018
-
-
 def test_bad_input(components, steps, frames, tmp_path) -> None:
     vae = components.vae
     wrong = [
@@ -344,7 +268,7 @@ def test_bad_input(components, steps, frames, tmp_path) -> None:
         (lambda: trajectory_explorer([steps[0], None], vae), "stored run"),
         (lambda: trajectory_explorer(steps, vae, picture=1), "from 0 to 0, got 1"),
         (lambda: trajectory_explorer(steps, vae, milliseconds=0), "positive integer, got 0"),
-        (lambda: show.show_trajectory(steps, vae, num_columns=0), "num_columns must be"),
+        (lambda: show_trajectory(steps, vae, num_columns=0), "num_columns must be"),
         (lambda: make_trajectory_gif([]), "0 frames"),
         (lambda: save_trajectory_gif(tmp_path / "run.png", frames), "ends in .gif"),
         (lambda: save_trajectory_gif(tmp_path, frames), "ends in .gif"),
