@@ -72,7 +72,7 @@ def load_components(
         with _hidden_progress_bars():
             parts = _load_parts(folder, dtype, wanted)
         if not cpu_offload:
-            for network in parts.networks.values():
+            for network in parts.networks:
                 network.to(device)
     apply_savings(
         parts,

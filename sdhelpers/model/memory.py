@@ -80,7 +80,7 @@ def offload_to_cpu(components: "Components", device: torch.device | str) -> None
     """
     from accelerate.hooks import CpuOffload, add_hook_to_module
 
-    networks = components.networks.values()
+    networks = components.networks
 
     class Alone(CpuOffload):
         """Send the others back, whichever came before: a part may be skipped."""

@@ -1,11 +1,18 @@
-"""The five parts of a model, by name."""
+"""The five parts of a model, by name, and the three of them that are networks."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    import torch
     from diffusers import AutoencoderKL, SchedulerMixin, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
+
+
+class Networks(NamedTuple):
+    """The three parts that have weights, in the order in which a prompt meets them."""
+
+    text_encoder: "CLIPTextModel"
+    unet: "UNet2DConditionModel"
+    vae: "AutoencoderKL"
 
 
 class Components(NamedTuple):
@@ -18,6 +25,6 @@ class Components(NamedTuple):
     scheduler: "SchedulerMixin"
 
     @property
-    def networks(self) -> "dict[str, torch.nn.Module]":
-        """The three parts that have weights, by name, in the order in which a prompt meets them."""
-        return {"text_encoder": self.text_encoder, "unet": self.unet, "vae": self.vae}
+    def networks(self) -> Networks:
+        """The three parts that have weights."""
+        return Networks(self.text_encoder, self.unet, self.vae)
