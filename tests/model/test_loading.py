@@ -48,7 +48,7 @@ def test_the_five_parts_load_by_their_own_classes(components) -> None:
     )
     for ours, theirs in zip(components, parts, strict=True):
         assert type(ours) is type(theirs)
-    for ours, theirs in zip(components.networks.values(), parts.networks.values(), strict=True):
+    for ours, theirs in zip(components.networks, parts.networks, strict=True):
         expected = theirs.state_dict()
         assert ours.dtype == theirs.dtype == torch.float32
         assert not ours.training
@@ -101,7 +101,7 @@ def test_the_vocabulary_is_clips(components) -> None:
 
 def test_a_given_dtype_is_kept() -> None:
     components = load_components(dtype=torch.bfloat16, device="cpu")
-    assert {one.dtype for one in components.networks.values()} == {torch.bfloat16}
+    assert {one.dtype for one in components.networks} == {torch.bfloat16}
 
 
 def test_device_and_dtype(monkeypatch) -> None:

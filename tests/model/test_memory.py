@@ -88,7 +88,7 @@ def test_only_the_part_at_work_is_on_the_gpu_even_if_another_is_skipped() -> Non
     offload_to_cpu(parts, "meta")
     for name in ("text_encoder", "unet", "unet", "vae", "unet", "vae", "text_encoder", "vae"):
         getattr(parts, name)(torch.empty(1))
-        places = {each: part.place for each, part in parts.networks.items()}
+        places = {each: part.place for each, part in parts.networks._asdict().items()}
         assert places == dict.fromkeys(places, "cpu") | {name: "meta"}
 
 
