@@ -15,8 +15,8 @@ from sdhelpers.widgets.panes import (
     PICTURE_WIDTH,
     describe_error,
     encode_png,
+    make_guidance_slider,
     make_image,
-    make_scale_slider,
     make_text,
 )
 
@@ -210,7 +210,7 @@ def _make_controls(
     controls = {
         "prompt": ipywidgets.Text(value=settings.prompt, **late),
         "negative_prompt": ipywidgets.Text(value=settings.negative_prompt, **late),
-        "guidance_scale": make_scale_slider(settings.guidance_scale, **late),
+        "guidance_scale": make_guidance_slider(settings.guidance_scale, **late),
         "num_inference_steps": ipywidgets.IntSlider(
             value=settings.num_inference_steps, min=1, max=MOST_STEPS, **late
         ),

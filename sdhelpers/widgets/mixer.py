@@ -21,10 +21,10 @@ from sdhelpers.widgets.panes import (
     LivePage,
     describe_error,
     encode_png,
+    make_guidance_slider,
     make_image,
     make_pane,
     make_row,
-    make_scale_slider,
     make_text,
 )
 from sdhelpers.widgets.threads import release_cpu_threads
@@ -84,7 +84,7 @@ class GuidanceMixer(LivePage):
     def _make_sliders(self, guidance_scale: float) -> None:
         """Make the sliders of scales and of steps, which report every move."""
         style = {"description_width": "initial"}
-        self.guidance_scale = make_scale_slider(
+        self.guidance_scale = make_guidance_slider(
             guidance_scale,
             description="guidance scale",
             style=style,

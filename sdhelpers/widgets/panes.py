@@ -51,7 +51,7 @@ def describe_controls(controls: dict[str, ipywidgets.Widget]) -> str:
     return ", ".join(f"{name} = {control.value}" for name, control in controls.items())
 
 
-def make_scale_slider(guidance_scale: float, **options: object) -> ipywidgets.FloatSlider:
+def make_guidance_slider(guidance_scale: float, **options: object) -> ipywidgets.FloatSlider:
     """Make a slider of guidance scales; `options` are those of ipywidgets.FloatSlider."""
     return ipywidgets.FloatSlider(
         value=guidance_scale,

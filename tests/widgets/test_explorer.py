@@ -24,7 +24,6 @@ from sdhelpers.widgets.frames import (
     draw_run_curves,
     frame_to_image,
     make_frames,
-    make_trajectory_gif,
     save_trajectory_gif,
 )
 from sdhelpers.widgets.panes import encode_png
@@ -269,7 +268,7 @@ def test_bad_input(components, steps, frames, tmp_path) -> None:
         (lambda: trajectory_explorer(steps, vae, picture=1), "from 0 to 0, got 1"),
         (lambda: trajectory_explorer(steps, vae, milliseconds=0), "positive integer, got 0"),
         (lambda: show_trajectory(steps, vae, num_columns=0), "num_columns must be"),
-        (lambda: make_trajectory_gif([]), "0 frames"),
+        (lambda: frames_module.make_trajectory_gif([]), "0 frames"),
         (lambda: save_trajectory_gif(tmp_path / "run.png", frames), "ends in .gif"),
         (lambda: save_trajectory_gif(tmp_path, frames), "ends in .gif"),
         (lambda: save_trajectory_gif(tmp_path / "no" / "run.gif", frames), "no folder"),
