@@ -31,8 +31,7 @@ def load_image(path: str | Path, size: int | tuple[int, int]) -> Image.Image:
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
         raise ValueError(f"size must be one or two positive integers (pixels), got {size!r}.")
     with Image.open(path) as image:
-        _check_depth([image])
-        upright = _flatten_to_rgb(ImageOps.exif_transpose(image))
+        upright = to_rgb(ImageOps.exif_transpose(image))
     return ImageOps.fit(upright, sides, Image.Resampling.LANCZOS)
 
 
@@ -57,13 +56,12 @@ def image_to_tensor(image: Image.Image | Sequence[Image.Image]) -> torch.Tensor:
         raise ValueError(
             f"image must be one or more PIL images, got {given}. Image.open reads a file."
         )
-    _check_depth(images)
     sizes = sorted({item.size for item in images})
     if len(sizes) > 1:
         raise ValueError(
             f"All pictures must have one size, got (width, height) {sizes}. Resize them first."
         )
-    levels = np.stack([np.asarray(_flatten_to_rgb(item)) for item in images])
+    levels = np.stack([np.asarray(to_rgb(item)) for item in images])
     return torch.from_numpy(levels).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
@@ -116,18 +114,17 @@ def tensor_to_image(pixel_values: torch.Tensor) -> Image.Image:
     return tensor_to_images(batch)[0]
 
 
-def _check_depth(images: Sequence[Image.Image]) -> None:
-    """Raise a ValueError if a picture has more than 8 bits a channel."""
-    deep = sorted({item.mode for item in images if item.mode.startswith(("I", "F"))})
-    if deep:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Give an RGB version of any picture of 8 bits a channel, transparent parts laid over white.
+
+    Raises:
+        ValueError: if its colours are deeper.
+    """
+    if image.mode.startswith(("I", "F")):
         raise ValueError(
-            f"Pictures of mode {', '.join(deep)} have more than 256 levels. Scale their values to "
+            f"Pictures of mode {image.mode} have more than 256 levels. Scale their values to "
             "0-255 and convert them to mode 'L' or 'RGB' first."
         )
-
-
-def _flatten_to_rgb(image: Image.Image) -> Image.Image:
-    """Give an RGB version of any picture, transparent parts laid over white."""
     if not image.has_transparency_data:
         return image.convert("RGB")
     with_alpha = image.convert("RGBA")

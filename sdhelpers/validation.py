@@ -47,7 +47,9 @@ def check_num_images_per_prompt(num_images_per_prompt: int) -> None:
 def check_scheduler(scheduler: "SchedulerMixin") -> None:
     """Raise a ValueError unless this is a scheduler, made, for models that predict noise."""
     needed = ("config", "init_noise_sigma", "scale_model_input", "set_timesteps", "step")
-    if isinstance(scheduler, type) or not all(hasattr(scheduler, name) for name in needed):
+    is_whole = all(hasattr(scheduler, name) for name in needed)
+    has_levels = hasattr(scheduler, "sigmas") or hasattr(scheduler, "alphas_cumprod")
+    if isinstance(scheduler, type) or not (is_whole and has_levels):
         raise ValueError(
             f"scheduler must be a name, or a diffusers scheduler made for noise prediction, got "
             f"{scheduler!r}. make_scheduler(name, config) makes one."
@@ -61,16 +63,18 @@ def check_scheduler(scheduler: "SchedulerMixin") -> None:
 
 
 def check_latents(latents: torch.Tensor, num_channels: int) -> None:
-    """Raise a ValueError unless latents have the shape (B, num_channels, h, w), B at least 1."""
-    if not isinstance(latents, torch.Tensor) or latents.ndim != 4:
-        given = tuple(getattr(latents, "shape", ())) or type(latents).__name__
-    elif latents.shape[1] != num_channels or 0 in latents.shape:
+    """Raise a ValueError unless these are floats of shape (B, num_channels, h, w), B at least 1."""
+    if not isinstance(latents, torch.Tensor):
+        given = type(latents).__name__
+    elif not latents.is_floating_point():
+        given = latents.dtype
+    elif latents.ndim != 4 or latents.shape[1] != num_channels or 0 in latents.shape:
         given = tuple(latents.shape)
     else:
         return
     raise ValueError(
-        f"latents must be a tensor of shape (B, {num_channels}, h, w), got {given}. "
-        "initial_latents makes them."
+        f"latents must be a tensor of shape (B, {num_channels}, h, w), floating point, got "
+        f"{given}. initial_latents makes them."
     )
 
 

@@ -67,7 +67,7 @@ def draw_curves(
         The figure, not yet shown.
 
     Raises:
-        ValueError: if there is no curve, or a curve and its x differ in length.
+        ValueError: if there is no curve, one is no row of numbers, or its x is of another length.
     """
     if not curves:
         raise ValueError("There is no curve to draw.")
@@ -76,6 +76,8 @@ def draw_curves(
     are_whole = True
     for index, (name, values) in enumerate(curves.items()):
         y_values = as_array(values)
+        if y_values.ndim != 1:
+            raise ValueError(f"Curve {name!r} must be a row of numbers, got {y_values.shape}.")
         own_x = x.get(name) if isinstance(x, Mapping) else x
         x_values = np.arange(len(y_values)) if own_x is None else as_array(own_x)
         if len(x_values) != len(y_values):
@@ -83,7 +85,14 @@ def draw_curves(
         are_whole &= bool((x_values == np.round(x_values)).all())
         colour = LINE_COLOURS[index % len(LINE_COLOURS)]
         style = "-" if index < len(LINE_COLOURS) else "--"
-        axis.plot(x_values, y_values, style, color=colour, label=name, marker="." if points else "")
+        axis.plot(
+            x_values,
+            y_values,
+            style,
+            color=colour,
+            label=as_text(name),
+            marker="." if points else "",
+        )
     for text, place in (marks or {}).items():
         axis.axvline(place, color=FAINT, linestyle=":")
         axis.annotate(
@@ -126,7 +135,8 @@ def show_bars(values: Mapping[str, float], *, x_label: str = "", written: str = 
         raise ValueError("There is no bar to draw.")
     figure = Figure(figsize=(6.5, 0.32 * len(values) + 0.6), layout="constrained")
     axis = figure.subplots()
-    names, numbers = list(values), [float(value) for value in values.values()]
+    names = [as_text(name) for name in values]
+    numbers = [float(value) for value in values.values()]
     drawn = axis.barh(names, numbers, color=LINE_COLOURS[0], height=0.7)
     labels = [written.format(number) for number in numbers]
     axis.bar_label(drawn, labels, padding=3, fontsize=_FONT_SIZE)
@@ -172,8 +182,8 @@ def show_heat_map(
     )
     axis = figure.subplots()
     drawn = axis.imshow(values, cmap="viridis", vmin=low, vmax=high)
-    axis.set_xticks(range(len(column_labels)), column_labels, rotation=40, ha="right")
-    axis.set_yticks(range(len(row_labels)), row_labels)
+    axis.set_xticks(range(len(column_labels)), map(as_text, column_labels), rotation=40, ha="right")
+    axis.set_yticks(range(len(row_labels)), map(as_text, row_labels))
     axis.tick_params(length=0, labelsize=_FONT_SIZE)
     axis.spines[:].set_visible(False)
     if written:
@@ -229,6 +239,11 @@ def as_array(values: Numbers) -> np.ndarray:
     if isinstance(values, torch.Tensor):
         return values.detach().float().cpu().numpy()
     return np.asarray(values, dtype=float)
+
+
+def as_text(label: object) -> str:
+    """Write a name or a number, with no dollar signs that would be read as mathematics."""
+    return str(label).replace("$", r"\$")
 
 
 def _tidy(axis: Axes) -> None:

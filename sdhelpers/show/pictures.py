@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sdhelpers.images import tensor_to_images
-from sdhelpers.show.charts import show_figure
+from sdhelpers.images import tensor_to_images, to_rgb
+from sdhelpers.show.charts import as_text, show_figure
 from sdhelpers.validation import is_count
 
 Pictures = Image.Image | torch.Tensor | Sequence[Image.Image]
@@ -75,7 +75,7 @@ def show_film_strip(
     ]
     figure = draw_grid(grid, inches)
     for index, name in enumerate(pictures):
-        figure.axes[index * num_columns].set_ylabel(name, fontsize=TITLE_SIZE)
+        figure.axes[index * num_columns].set_ylabel(as_text(name), fontsize=TITLE_SIZE)
     show_figure(figure)
 
 
@@ -85,7 +85,7 @@ def match_titles(titles: Sequence[str] | None, count: int) -> list[str]:
         return [""] * count
     if len(titles) != count:
         raise ValueError(f"{len(titles)} titles were given for {count} pictures or rows.")
-    return list(titles)
+    return [as_text(title) for title in titles]
 
 
 def draw_grid(rows: list[list[tuple[Image.Image, str]]], inches: float) -> Figure:
@@ -124,11 +124,6 @@ def pick_evenly(places: range, count: int) -> list[int]:
     return [places[index] for index in chosen]
 
 
-def as_text(text: str) -> str:
-    """Keep dollar signs from being read as mathematics."""
-    return text.replace("$", r"\$")
-
-
 def _as_pictures(images: Pictures) -> list[Image.Image]:
     """Give a list of one picture or more."""
     if isinstance(images, torch.Tensor):
@@ -137,7 +132,13 @@ def _as_pictures(images: Pictures) -> list[Image.Image]:
         pictures = [images] if isinstance(images, Image.Image) else list(images)
     if not pictures:
         raise ValueError("There is no picture to show: the sequence is empty.")
-    return pictures
+    strangers = {type(one).__name__ for one in pictures if not isinstance(one, Image.Image)}
+    if strangers:
+        raise ValueError(
+            "images must be PIL images, or pixel_values of shape (B, 3, H, W) in one tensor, got "
+            f"{', '.join(strangers)}. Image.fromarray makes a picture of an array."
+        )
+    return [to_rgb(picture) for picture in pictures]
 
 
 def _wrap(title: str, inches: float) -> str:
@@ -156,8 +157,10 @@ def show_latents(latents: torch.Tensor, titles: Sequence[str] | None = None) -> 
     Raises:
         ValueError: if the shape or the number of titles does not fit.
     """
-    if latents.ndim != 4:
-        raise ValueError(f"latents must have shape (B, 4, h, w), got {tuple(latents.shape)}.")
+    is_tensor = isinstance(latents, torch.Tensor)
+    if not is_tensor or latents.ndim != 4 or not latents.numel():
+        given = tuple(latents.shape) if is_tensor else type(latents).__name__
+        raise ValueError(f"latents must be a tensor of shape (B, 4, h, w), got {given}.")
     num_rows, num_channels = latents.shape[:2]
     titles = match_titles(titles, num_rows)
     values = latents.detach().float().cpu().numpy()
@@ -186,7 +189,11 @@ def show_shapes(**tensors: torch.Tensor) -> None:
     shape_width = max((len(str(tuple(tensor.shape))) for tensor in tensors.values()), default=0)
     for name, tensor in tensors.items():
         dtype = str(tensor.dtype).removeprefix("torch.")
-        low, high = tensor.min().item(), tensor.max().item()
-        limits = f"[{low:.2f}, {high:.2f}]" if tensor.is_floating_point() else f"[{low}, {high}]"
+        limits = "no values"
+        if tensor.numel():
+            low, high = tensor.min().item(), tensor.max().item()
+            limits = (
+                f"[{low:.2f}, {high:.2f}]" if tensor.is_floating_point() else f"[{low}, {high}]"
+            )
         shape = str(tuple(tensor.shape))
         print(f"{name:<{name_width}}  {shape:<{shape_width}}  {dtype}  {limits}")

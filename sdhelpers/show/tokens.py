@@ -7,8 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 
-from sdhelpers.show.charts import FAINT, INK, LAMP, LINE_COLOURS, PAPER, show_figure
-from sdhelpers.show.pictures import as_text
+from sdhelpers.show.charts import FAINT, INK, LAMP, LINE_COLOURS, PAPER, as_text, show_figure
 from sdhelpers.text import token_table
 
 if TYPE_CHECKING:
@@ -51,11 +50,11 @@ def draw_tokens(
     tokens: Sequence[str], ids: Sequence[int], is_lit: Callable[[str], bool] | None = None
 ) -> Figure:
     """Draw what `show_tokens` shows, and return the figure."""
-    if not tokens or len(tokens) != len(ids):
+    if len(tokens) == 0 or len(tokens) != len(ids):
         raise ValueError(f"{len(tokens)} tokens and {len(ids)} ids were given.")
     is_lit = is_lit or (lambda token: token.startswith("<|"))
     boxes, left, row = [], 0.0, 0
-    for token, number in zip(tokens, ids, strict=True):
+    for token, number in zip(tokens, map(int, ids), strict=True):
         width = max(len(token), len(str(number))) + _PADDING
         if left and left + width > _ROW_WIDTH:
             left, row = 0.0, row + 1

@@ -1,4 +1,4 @@
-"""The drawings: what is on them, and that bad input is refused."""
+"""Pictures, latents and the map: what is on them, and that bad input is refused."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sdhelpers.show.loop_map import ROOMS, draw_map, show_map
-from sdhelpers.show.pictures import show_film_strip, show_images, show_latents, show_shapes
+from sdhelpers.show import show_film_strip, show_images, show_latents, show_map, show_shapes
+from sdhelpers.show.loop_map import ROOMS, draw_map
 
 pytestmark = pytest.mark.usefixtures("no_window")
 
@@ -40,16 +40,20 @@ def test_show_images_takes_one_picture_or_a_tensor() -> None:
     assert all((shown == 255).all() for shown in drawn())
 
 
-def test_long_titles_are_broken_into_lines() -> None:
-    show_images(pictures(2), titles=["short", "a title that is much wider than its picture is"])
-    title = plt.gcf().axes[1].get_title()
-    assert title.count("\n") >= 1
-    assert title.replace("\n", " ") == "a title that is much wider than its picture is"
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "CMYK", "RGBA"])
+def test_pictures_of_every_mode_are_shown_in_their_own_colours(mode: str) -> None:
+    image = Image.new("RGB", (4, 4), "white").convert(mode)
+    show_images([image])
+    np.testing.assert_array_equal(drawn()[0], np.full((4, 4, 3), 255))
 
 
-def test_a_line_break_in_a_title_stays() -> None:
-    show_images(pictures(1), titles=["step 1\nsigma 10.43"])
-    assert plt.gcf().axes[0].get_title() == "step 1\nsigma 10.43"
+def test_titles_are_broken_into_lines_and_no_mathematics() -> None:
+    long = "a title that is much wider than its picture is"
+    show_images(pictures(4), titles=[7, long, "step 1\nsigma 10.43", "$5 or $6"])
+    number, broken, two_lines, dollars = (axis.get_title() for axis in plt.gcf().axes)
+    assert (number, two_lines, dollars) == ("7", "step 1\nsigma 10.43", r"\$5 or \$6")
+    assert broken.count("\n") >= 1
+    assert broken.replace("\n", " ") == long
 
 
 def test_film_strip_has_a_row_for_each_name() -> None:
@@ -74,11 +78,15 @@ def test_show_latents_shows_each_channel_on_one_scale() -> None:
 
 def test_show_shapes_prints_the_house_format(capsys) -> None:
     show_shapes(
-        latents=torch.tensor([[-3.914, 4.021]]), input_ids=torch.tensor([[49406, 320, 49407]])
+        latents=torch.tensor([[-3.914, 4.021]]),
+        input_ids=torch.tensor([[49406, 320, 49407]]),
+        nothing=torch.zeros(0, 3),
     )
-    assert capsys.readouterr().out == (
-        "latents    (1, 2)  float32  [-3.91, 4.02]\ninput_ids  (1, 3)  int64  [320, 49407]\n"
-    )
+    assert capsys.readouterr().out.splitlines() == [
+        "latents    (1, 2)  float32  [-3.91, 4.02]",
+        "input_ids  (1, 3)  int64  [320, 49407]",
+        "nothing    (0, 3)  float32  no values",
+    ]
 
 
 @pytest.mark.parametrize("room", [None, *ROOMS, "07"])
@@ -107,11 +115,18 @@ def test_the_map_hangs_up_the_picture() -> None:
     [
         (lambda: show_images([]), "no picture"),
         (lambda: show_images(torch.zeros(0, 3, 8, 8)), "no picture"),
+        (lambda: show_images(np.zeros((8, 8, 3), np.uint8)), "PIL images.*got ndarray"),
+        (lambda: show_images([torch.zeros(3, 8, 8)]), "PIL images.*got Tensor"),
+        (lambda: show_images("cat.png"), "PIL images.*got str"),
+        (lambda: show_images([Image.new("I;16", (8, 8))]), "more than 256 levels"),
+        (lambda: show_images(torch.zeros(3, 8, 8)), r"\(B, 3, H, W\)"),
         (lambda: show_images(pictures(2), num_columns=-1), "num_columns must be a positive"),
         (lambda: show_images(pictures(2), titles=["one"]), "1 titles were given for 2"),
         (lambda: show_film_strip({"a": pictures(2), "b": pictures(3)}), r"lengths \[2, 3\]"),
         (lambda: show_film_strip({}), "equally long"),
-        (lambda: show_latents(torch.zeros(4, 8, 8)), r"\(B, 4, h, w\)"),
+        (lambda: show_latents(torch.zeros(4, 8, 8)), r"\(B, 4, h, w\), got \(4, 8, 8\)"),
+        (lambda: show_latents(torch.zeros(0, 4, 8, 8)), r"\(B, 4, h, w\)"),
+        (lambda: show_latents(np.zeros((1, 4, 8, 8))), "got ndarray"),
         (lambda: show_map("08"), "Unknown room '08'"),
     ],
 )
