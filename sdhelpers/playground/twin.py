@@ -8,8 +8,8 @@ from PIL import Image
 
 from sdhelpers.playground.painter import Painter
 from sdhelpers.playground.settings import START_PROMPT, fit_settings
-from sdhelpers.show.charts import INK, show_figure
-from sdhelpers.show.pictures import TITLE_SIZE, as_text, draw_grid, pick_evenly
+from sdhelpers.show.charts import INK, as_text, show_figure
+from sdhelpers.show.pictures import TITLE_SIZE, draw_grid, pick_evenly
 
 if TYPE_CHECKING:
     from sdhelpers.model.parts import Components

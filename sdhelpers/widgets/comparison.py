@@ -11,8 +11,8 @@ import numpy as np
 from IPython.display import display
 from PIL import Image
 
-from sdhelpers.show.charts import BLANK, show_figure
-from sdhelpers.show.pictures import TITLE_SIZE, as_text, draw_grid
+from sdhelpers.show.charts import BLANK, as_text, show_figure
+from sdhelpers.show.pictures import TITLE_SIZE, draw_grid
 from sdhelpers.widgets.panes import (
     TWIN_INCHES,
     describe_error,
