@@ -22,7 +22,7 @@ from huggingface_hub.utils import close_session
 from sdhelpers import generate, load_components
 from sdhelpers.model.folder import find_model_problems
 from sdhelpers.model.hub import fetch_model
-from sdhelpers.model.hub_errors import ModelError, explain
+from sdhelpers.model.hub_errors import ModelError
 from tests.conftest import copy_model
 from tests.model.local_hub import COMMIT, LocalHub, serve_hub
 
@@ -397,9 +397,17 @@ def test_a_firewall_is_no_matter_of_folders(hub: LocalHub, monkeypatch: pytest.M
         ("Connection refused (os error 13) in CAS Client Error: sending", "broke off"),
     ],
 )
-def test_what_the_fast_client_says(text: str, message: str) -> None:
+def test_what_the_fast_client_says(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
     """hf_xet raises RuntimeErrors, with all that is known in their text."""
-    assert message in str(explain(RuntimeError(text), MODEL, "main", "/cache"))
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise RuntimeError(text)
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", refuse)
+    with pytest.raises(ModelError, match=message):
+        fetch_model(MODEL, ["vae"])
 
 
 @pytest.mark.parametrize("kept", ["behind links", "without links", "shared by models"])
