@@ -237,8 +237,20 @@ def test_stop_says_where_and_leaves_a_clean_state(fake: Components, make: Callab
     play.view.buttons["stop"].click()
     assert play.view.caption.value.startswith("Stopped after step 2 of 51 · sigma ")
     fake.unet.open_gate()
+    assert play.wait(PATIENCE)
     play.view.caption.unobserve_all()
+    is_stopped_late = []
+
+    def stop_at_the_end(change: dict) -> None:
+        if " · seed " in change["new"]:
+            is_stopped_late.append(play._runner.is_busy)
+            play._stop()  # not by the button, which swallows errors
+
+    play.view.caption.observe(stop_at_the_end, names="value")
     move(play, num_inference_steps=1)
+    assert is_stopped_late == [True]
+    assert "1 step of PNDM" in play.view.caption.value, "a picture that is there stays"
+    assert play.view.error.value == ""
     check_picture(fake, play)
 
 
