@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _INCHES = 1.7  # width of one picture
 _MOST_COLUMNS = 4
-_LETTERS_PER_INCH = 14
+_LETTERS_PER_INCH = 12
 _LINE_INCHES = 0.17
 _LEFT = {"x": 0.01, "ha": "left", "fontsize": TITLE_SIZE, "parse_math": False}
 _WARNING = "#a8323e"
