@@ -66,7 +66,7 @@ class Playground(LivePage):
     """What `playground` gives.
 
     Attributes:
-        view: all that stands on the page; these three are its own:
+        view: all that stands on the page, such as `view.caption`; these three are parts of it:
         controls: name of a setting -> ipywidgets control; height and width are one, "size".
         picture: ipywidgets.Image: the picture, or while a run is at work the clean guess.
         history: the last eight pictures; `history.paintings` are they and their settings.

@@ -8,7 +8,7 @@ from PIL import Image
 
 from sdhelpers.playground.painter import Painter
 from sdhelpers.playground.settings import START_PROMPT, fit_settings
-from sdhelpers.show.charts import INK, as_text, show_figure
+from sdhelpers.show.charts import INK, show_figure
 from sdhelpers.show.pictures import TITLE_SIZE, draw_grid, pick_evenly
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 _INCHES = 1.7  # width of one picture
 _MOST_COLUMNS = 4
-_LETTERS_PER_INCH = 14
+_LETTERS_PER_INCH = 12
 _LINE_INCHES = 0.17
-_LEFT = {"x": 0.01, "ha": "left", "fontsize": TITLE_SIZE}
+_LEFT = {"x": 0.01, "ha": "left", "fontsize": TITLE_SIZE, "parse_math": False}
 _WARNING = "#a8323e"
 
 
@@ -69,4 +69,4 @@ def _decode(png: bytes) -> Image.Image:
 
 def _wrap(paragraphs: list[str], width: int) -> list[str]:
     """Break paragraphs into lines of at most so many letters."""
-    return [line for text in paragraphs for line in textwrap.wrap(as_text(text), width)]
+    return [line for text in paragraphs for line in textwrap.wrap(text, width)]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SIDE, _LABEL_WIDTH = 160, 140  # pixels on a wide page
 _BLANK_SIZE = (8, 8)  # pixels, stretched to the cell
-_CENTRED = {"ha": "center", "va": "center", "fontsize": 6, "clip_on": True}
+_CENTRED = {"ha": "center", "va": "center", "fontsize": 6, "clip_on": True, "parse_math": False}
 
 
 class Comparison(ipywidgets.VBox):
@@ -179,7 +179,7 @@ def show_comparison(components: "Components", rows: Axis, columns: Axis, **setti
     )
     axes = np.array(figure.axes).reshape(len(painted), -1)
     for row, label, cells in zip(axes, grid.row_labels, painted, strict=True):
-        row[0].set_ylabel(_wrap(label), fontsize=TITLE_SIZE)
+        row[0].set_ylabel(_wrap(label), fontsize=TITLE_SIZE, parse_math=False)
         for axis, cell in zip(row, cells, strict=True):
             if isinstance(cell, str):
                 axis.text(0.5, 0.5, _wrap(cell), transform=axis.transAxes, **_CENTRED)
@@ -196,4 +196,4 @@ def _try_to_paint(components: "Components", settings: dict[str, Any]) -> Image.I
 
 def _wrap(text: str) -> str:
     """Break a text into lines as long as a cell is high."""
-    return textwrap.fill(as_text(text), width=24)
+    return textwrap.fill(text, width=24)

@@ -16,7 +16,6 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from PIL import Image
 
 from sdhelpers import generate
 from sdhelpers.guidance import join_embeddings
@@ -29,7 +28,6 @@ from sdhelpers.playground.settings import Settings, read_settings
 from sdhelpers.sampling import denoise
 from sdhelpers.schedule import SCHEDULERS, make_scheduler
 from sdhelpers.text import PromptTooLongWarning, encode_prompt
-from sdhelpers.widgets.panes import encode_png
 from tests.conftest import PROMPT
 from tests.fake_model import PATIENCE
 from tests.playground.test_settings import make_png
@@ -237,8 +235,20 @@ def test_stop_says_where_and_leaves_a_clean_state(fake: Components, make: Callab
     play.view.buttons["stop"].click()
     assert play.view.caption.value.startswith("Stopped after step 2 of 51 · sigma ")
     fake.unet.open_gate()
+    assert play.wait(PATIENCE)
     play.view.caption.unobserve_all()
+    is_stopped_late = []
+
+    def stop_at_the_end(change: dict) -> None:
+        if " · seed " in change["new"]:
+            was_busy = play._runner.is_busy
+            play._stop()  # not by the button, which swallows errors
+            is_stopped_late.append(was_busy)
+
+    play.view.caption.observe(stop_at_the_end, names="value")
     move(play, num_inference_steps=1)
+    assert is_stopped_late == [True]
+    assert "1 step of PNDM" in play.view.caption.value, "a picture that is there stays"
     check_picture(fake, play)
 
 
@@ -485,15 +495,9 @@ def test_a_file_that_does_not_fit_changes_nothing(make: Callable) -> None:
     settings = vars(play.view.settings)
     for content, message in [
         (b"no picture", "not a whole PNG file"),
-        (encode_png(Image.new("RGB", (8, 8))), "holds no settings"),
-        (
-            play.painting.png.replace(b'"height": 64', b'"height": 72'),
-            "not a whole PNG file",  # its checksum is wrong
-        ),
         (make_png(settings | {"height": 60}), "height must be a positive multiple of 8"),
         (make_png(settings | {"height": None}), "height must be an integer from 1"),
         (make_png(settings | {"scheduler": "Heun"}), "Unknown scheduler &#x27;Heun&#x27;"),
-        (make_png(settings | {"guidance_scale": float("nan")}), "must be a finite number"),
         (make_png(settings | {"prompt": "\udcff"}), "TypeError"),
     ]:
         upload(play, content)

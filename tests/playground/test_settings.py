@@ -66,6 +66,10 @@ def test_any_program_can_read_the_text() -> None:
         (b"GIF89a", "not a whole PNG"),
         (encode_painting(Image.new("RGB", (64, 64)), SETTINGS)[:70], "not a whole PNG"),
         (encode_painting(Image.new("RGB", (64, 64)), SETTINGS)[:-60], "not a whole PNG"),
+        (
+            encode_painting(Image.new("RGB", (2, 2)), SETTINGS).replace(b"192", b"193"),
+            "not a whole PNG",  # its checksum is wrong
+        ),
         (encode_png(Image.new("RGB", (2, 2))), "holds no settings"),
         (make_png("{"), "no JSON"),
         (make_png("[" * 100_000), "no JSON"),

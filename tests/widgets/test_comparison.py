@@ -169,7 +169,7 @@ def test_the_twin_shows_the_same_pictures(components) -> None:
         "",
     ]
     assert [axis.get_ylabel().replace("\n", " ") for axis in axes[::2]] == [
-        r"a cat for \$5 or \$6",
+        "a cat for $5 or $6",
         NASTY,
     ]
     for axis, prompt in zip(axes[::2], prompts, strict=True):
