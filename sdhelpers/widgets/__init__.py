@@ -8,19 +8,16 @@ without a browser, and a page that runs no widgets still shows the picture it wa
 from importlib import import_module
 
 # The playground is a house of its own, built on these controls; readers find it here all the same.
-_HOMES = {
-    "compare": "sdhelpers.widgets.comparison",
-    "guidance_mixer": "sdhelpers.widgets.mixer",
-    "live_picture": "sdhelpers.widgets.picture",
-    "playground": "sdhelpers.playground.page",
-    "read_settings": "sdhelpers.playground.settings",
-    "show_comparison": "sdhelpers.widgets.comparison",
-    "show_guidance_mix": "sdhelpers.widgets.mixer",
-    "show_playground": "sdhelpers.playground.twin",
-    "show_trajectory": "sdhelpers.widgets.explorer",
-    "slider": "sdhelpers.widgets.picture",
-    "trajectory_explorer": "sdhelpers.widgets.explorer",
+_OFFERED = {
+    "widgets.picture": ("live_picture", "slider"),
+    "widgets.explorer": ("show_trajectory", "trajectory_explorer"),
+    "widgets.mixer": ("guidance_mixer", "show_guidance_mix"),
+    "widgets.comparison": ("compare", "show_comparison"),
+    "playground.page": ("playground",),
+    "playground.twin": ("show_playground",),
+    "playground.settings": ("read_settings",),
 }
+_HOMES = {name: f"sdhelpers.{module}" for module, names in _OFFERED.items() for name in names}
 
 __all__ = sorted(_HOMES)
 
