@@ -1,8 +1,5 @@
-"""The checkers of notebook 03: right answers, likely wrong ones with their hints, the stub."""
+"""Answers to the exercises of notebook 03; and ours are what the text encoder does."""
 
-from collections.abc import Callable
-
-import pytest
 import torch
 
 from sdhelpers.exercises.text_encoder import (
@@ -72,7 +69,7 @@ WRONG = [
     (check_unchanged, lambda a, b: int((a == b).sum()), "you counted all places"),
     (check_unchanged, lambda a, b: count_common_start(a, b) - 1, "start token counts"),
     (check_unchanged, lambda a, b: min(9, count_common_start(a, b) + 1), "one too many"),
-    (check_unchanged, lambda a, b: len(a), ""),
+    (check_unchanged, lambda a, b: len(a), None),
     (check_pool, lambda e, ids, end: e[:, -1], "last place, which is padding"),
     (check_pool, lambda e, ids, end: e[:, 0], "It comes first"),
     (check_pool, lambda e, ids, end: e.mean(1), "mean over all places"),
@@ -81,7 +78,7 @@ WRONG = [
         lambda e, ids, end: e[torch.arange(len(e)), (ids == end).int().argmax(1) - 1],
         "one place too early",
     ),
-    (check_pool, lambda e, ids, end: e[ids == end], ""),
+    (check_pool, lambda e, ids, end: e[ids == end], None),
     (check_mask, lambda w: torch.ones(len(w), len(w), dtype=bool).tril(), "columns of the padding"),
     (check_mask, lambda w: w.repeat(len(w), 1), "may still listen to later words"),
     (check_mask, lambda w: w.repeat(len(w), 1).tril().T, "rows and columns are swapped"),
@@ -100,39 +97,7 @@ WRONG = [
         lambda a, b, w: naive_slerp(a.view(1, -1), b.view(1, -1), w).view_as(a),
         "one angle for the whole prompt",
     ),
-    (check_slerp, slerp_in_place, ""),
 ]
-
-
-def verdict(capsys: pytest.CaptureFixture, check: Callable, attempt: object) -> str:
-    check(attempt)
-    return " ".join(capsys.readouterr().out.split())
-
-
-@pytest.mark.parametrize(("check", "attempt"), RIGHT)
-def test_right(capsys, check, attempt) -> None:
-    assert verdict(capsys, check, attempt).startswith("right: ")
-
-
-@pytest.mark.parametrize(("check", "attempt", "hint"), WRONG)
-def test_wrong_gets_its_hint(capsys, check, attempt, hint) -> None:
-    said = verdict(capsys, check, attempt)
-    assert said.startswith("not yet: ")
-    if hint:
-        assert hint in said.partition("hint: ")[2]
-    else:
-        assert "hint" not in said
-
-
-@pytest.mark.parametrize("check", [check for check, _ in RIGHT])
-@pytest.mark.parametrize("attempt", [lambda *arguments: ..., lambda *arguments: None, ...])
-def test_stub(capsys, check, attempt) -> None:
-    assert verdict(capsys, check, attempt).startswith("not attempted yet: ")
-
-
-@pytest.mark.parametrize("check", [check for check, _ in RIGHT])
-def test_an_error_is_reported(capsys, check) -> None:
-    assert "ZeroDivisionError" in verdict(capsys, check, lambda *arguments: 1 // 0)
 
 
 def test_the_pooled_vector_is_the_librarys(components: Components) -> None:

@@ -18,12 +18,6 @@ def empty(*arguments: object) -> object:
     return ...
 
 
-def verdict(capsys, check, *arguments: object) -> str:
-    """Give what a checker prints, on one line."""
-    check(*arguments)
-    return " ".join(capsys.readouterr().out.split())
-
-
 def assert_hint(text: str, hint: str) -> None:
     assert text.startswith("not yet:"), text
     assert hint in text.partition("hint:")[2], text
@@ -43,16 +37,16 @@ def assert_hint(text: str, hint: str) -> None:
         ),
     ],
 )
-def test_free_places(capsys, components, count, hint: str | None) -> None:
+def test_free_places(verdict, components, count, hint: str | None) -> None:
     tokenizer = components.tokenizer
-    text = verdict(capsys, check_free_places, lambda p: count(tokenizer, p), tokenizer)
+    text = verdict(check_free_places, lambda p: count(tokenizer, p), tokenizer)
     if hint is None:
         assert text.startswith("right:")
     else:
         assert_hint(text, hint)
 
 
-def test_free_places_as_the_tokenizer_pads(capsys, components) -> None:
+def test_free_places_as_the_tokenizer_pads(verdict, components) -> None:
     """The oracle's numbers are the zeros of the tokenizer's own attention mask."""
     tokenizer = components.tokenizer
 
@@ -60,7 +54,7 @@ def test_free_places_as_the_tokenizer_pads(capsys, components) -> None:
         encoding = tokenizer(prompt, padding="max_length", truncation=True)
         return encoding.attention_mask.count(0)
 
-    assert verdict(capsys, check_free_places, count_padding, tokenizer).startswith("right:")
+    assert verdict(check_free_places, count_padding, tokenizer).startswith("right:")
 
 
 def row_cut_first(tokenizer, ids: list[int]) -> list[int]:
@@ -93,9 +87,9 @@ def row_of_zeros(tokenizer, ids: list[int]) -> list[int]:
         (lambda tokenizer, ids: [*row_cut_first(tokenizer, ids)[1:], 49407], "begin with"),
     ],
 )
-def test_make_row(capsys, components, make_row, hint: str | None) -> None:
+def test_make_row(verdict, components, make_row, hint: str | None) -> None:
     tokenizer = components.tokenizer
-    text = verdict(capsys, check_row, lambda ids: make_row(tokenizer, ids), tokenizer)
+    text = verdict(check_row, lambda ids: make_row(tokenizer, ids), tokenizer)
     if hint is None:
         assert text.startswith("right:")
     else:
@@ -111,7 +105,7 @@ def test_rows_are_the_tokenizers(components, num_words: int) -> None:
     assert row_cut_first(tokenizer, ids) == expected
 
 
-def test_tokens_to_text(capsys, components, by_hand) -> None:
+def test_tokens_to_text(verdict, components, by_hand) -> None:
     tokenizer, symbols = components.tokenizer, by_hand["byte_to_symbol"]
     byte_of = {symbol: byte for byte, symbol in symbols.items()}
 
@@ -120,7 +114,7 @@ def test_tokens_to_text(capsys, components, by_hand) -> None:
         return " ".join(bytes(byte_of[symbol] for symbol in word).decode() for word in words)
 
     def check(attempt) -> str:
-        return verdict(capsys, check_text, attempt, tokenizer, symbols)
+        return verdict(check_text, attempt, tokenizer, symbols)
 
     assert check(right).startswith("right:")
     by_library = check(
@@ -150,13 +144,11 @@ def most_frequent_pair(counts: dict[str, int], end: str = "</w>", weighted: bool
     return pairs.most_common(1)[0][0]
 
 
-def test_most_frequent_pair(capsys) -> None:
-    assert verdict(capsys, check_pair, most_frequent_pair).startswith("right:")
-    unweighted = verdict(
-        capsys, check_pair, lambda counts: most_frequent_pair(counts, weighted=False)
-    )
+def test_most_frequent_pair(verdict) -> None:
+    assert verdict(check_pair, most_frequent_pair).startswith("right:")
+    unweighted = verdict(check_pair, lambda counts: most_frequent_pair(counts, weighted=False))
     assert_hint(unweighted, "as often as its word occurs")
-    endless = verdict(capsys, check_pair, lambda counts: most_frequent_pair(counts, ""))
+    endless = verdict(check_pair, lambda counts: most_frequent_pair(counts, ""))
     assert_hint(endless, "carries </w>")
 
 
@@ -174,7 +166,7 @@ def test_the_commonest_pairs_are_unique() -> None:
         assert first > second
 
 
-def test_empty_stubs_are_not_attempted(capsys, components, by_hand) -> None:
+def test_empty_stubs_are_not_attempted(verdict, components, by_hand) -> None:
     tokenizer = components.tokenizer
     symbols = by_hand["byte_to_symbol"]
     for check, arguments in (
@@ -183,4 +175,4 @@ def test_empty_stubs_are_not_attempted(capsys, components, by_hand) -> None:
         (check_text, (tokenizer, symbols)),
         (check_pair, ()),
     ):
-        assert verdict(capsys, check, empty, *arguments).startswith("not attempted yet")
+        assert verdict(check, empty, *arguments).startswith("not attempted yet")

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
-from hypothesis import HealthCheck, assume, example, given, settings
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, IPNDMScheduler
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from sdhelpers import denoise, generate
@@ -36,16 +36,49 @@ def refuses(idle, match: str, prompt=PROMPT, **arguments) -> None:
         generate(idle, prompt, show_progress=False, **arguments)
 
 
-@pytest.mark.parametrize("side", ["height", "width"])
+def is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+ANYTHING = st.one_of(
+    st.integers(-4096, 4096), st.floats(), st.text(max_size=3), st.booleans(), st.none()
+)
+NO_SIZE = ANYTHING.filter(
+    lambda value: value is not None and not (is_integer(value) and value > 0 and value % 8 == 0)
+)
+NO_COUNT = ANYTHING.filter(lambda value: not (is_integer(value) and value > 0))
+NO_NUMBER_OF_STEPS = ANYTHING.filter(lambda value: not (is_integer(value) and 0 < value < 1000))
+NO_SEED = ANYTHING.filter(lambda value: not (is_integer(value) and value >= 0))
+NO_NUMBER = [math.nan, math.inf, -math.inf, None, "7.5", True, [7.5]]
+NO_PROMPT = st.one_of(st.integers(), st.none(), st.lists(st.integers(), max_size=3))
+NO_SCHEDULER = [DDIMScheduler, 5, [], FlowMatchEulerDiscreteScheduler(), IPNDMScheduler()]
+# argument -> the values that a test always tries, others that hypothesis draws, and what is said
+BAD = {
+    "height": ([0, -8, 8.0], NO_SIZE, "height must be a positive multiple of 8 pixels"),
+    "width": ([0, -8, True], NO_SIZE, "width must be a positive multiple of 8 pixels"),
+    "num_inference_steps": ([0, -3, 1001, 20.0], NO_NUMBER_OF_STEPS, "num_inference_steps"),
+    "guidance_scale": (NO_NUMBER, st.nothing(), "guidance_scale must be a finite number"),
+    "prompt": ([[], [PROMPT, None], b"horse"], NO_PROMPT, "prompt"),
+    "seed": ([[1, 2], [], None], NO_SEED, "seed|generators were given"),
+    "num_images_per_prompt": ([0, -1, 1.5, None], NO_COUNT, "num_images_per_prompt must be"),
+    "scheduler": (["K_LMS"], st.text(max_size=12), "Known are: K-LMS, PNDM, DDIM, Euler, DPM-S"),
+}
+
+
+@pytest.mark.parametrize("argument", BAD)
 @property_test
-@given(value=st.one_of(st.integers(-4096, 4096), st.floats(), st.text(max_size=3), st.booleans()))
-@example(value=0)
-@example(value=-8)
-def test_sizes(idle, side, value) -> None:
-    factor = vae_scale_factor(idle.vae)
-    is_good = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    assume(not (is_good and value % factor == 0))
-    refuses(idle, f"{side} must be a positive multiple of {factor} pixels", **{side: value})
+@given(data=st.data())
+def test_bad_values(idle, argument, data) -> None:
+    values, more, match = BAD[argument]
+    assert vae_scale_factor(idle.vae) == 8
+    refuses(idle, match, **{argument: data.draw(st.sampled_from(values) | more)})
+
+
+@pytest.mark.parametrize("argument", BAD)
+def test_bad_values_that_are_always_tried(idle, argument) -> None:
+    values, _, match = BAD[argument]
+    for value in values:
+        refuses(idle, match, **{argument: value})
 
 
 @property_test
@@ -53,40 +86,6 @@ def test_sizes(idle, side, value) -> None:
 def test_good_sizes_are_not_refused(components, cells) -> None:
     side = cells * vae_scale_factor(components.vae)
     assert picture_size(components.unet, components.vae, side, side) == (side, side)
-
-
-@property_test
-@given(value=st.one_of(st.integers(), st.floats(), st.none(), st.text(max_size=3), st.booleans()))
-@example(value=0)
-@example(value=-3)
-@example(value=1001)
-@example(value=20.0)
-def test_steps(idle, value) -> None:
-    is_good = isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 1000
-    assume(not is_good)
-    refuses(idle, "num_inference_steps", num_inference_steps=value)
-
-
-@property_test
-@given(value=st.sampled_from([math.nan, math.inf, -math.inf, None, "7.5", True, [7.5]]))
-def test_guidance(idle, value) -> None:
-    refuses(idle, "guidance_scale must be a finite number", guidance_scale=value)
-
-
-@property_test
-@given(name=st.text(max_size=12))
-@example(name="K_LMS")
-def test_unknown_scheduler(idle, name) -> None:
-    assume(name not in ("K-LMS", "PNDM", "DDIM", "Euler", "DPM-Solver++"))
-    refuses(idle, "Known are: K-LMS, PNDM, DDIM, Euler, DPM-Solver", scheduler=name)
-
-
-@property_test
-@given(prompt=st.one_of(st.integers(), st.none(), st.lists(st.integers(), max_size=3)))
-@example(prompt=[])
-@example(prompt=[PROMPT, None])
-def test_prompts(idle, prompt) -> None:
-    refuses(idle, "prompt", prompt=prompt)
 
 
 @property_test
@@ -102,19 +101,6 @@ def test_negative_prompts(idle, num_prompts, num_negatives) -> None:
 
 
 @property_test
-@given(seed=st.one_of(st.integers(max_value=-1), st.floats(), st.text(max_size=3), st.none()))
-@example(seed=[1, 2])
-@example(seed=[])
-def test_seeds(idle, seed) -> None:
-    refuses(idle, "seed|generators were given", seed=seed)
-
-
-@pytest.mark.parametrize("value", [0, -1, 1.5, None])
-def test_num_images_per_prompt(idle, value) -> None:
-    refuses(idle, "num_images_per_prompt", num_images_per_prompt=value)
-
-
-@property_test
 @given(shape=st.lists(st.integers(0, 6), max_size=5))
 def test_latents_of_the_wrong_shape(idle, shape) -> None:
     channels = idle.unet.config.in_channels
@@ -122,25 +108,18 @@ def test_latents_of_the_wrong_shape(idle, shape) -> None:
     refuses(idle, "latents must", latents=torch.zeros(shape))
 
 
-def test_latents_and_size_that_disagree(idle) -> None:
-    channels, factor = idle.unet.config.in_channels, vae_scale_factor(idle.vae)
-    refuses(
-        idle,
-        "latents must have shape",
-        latents=torch.zeros(1, channels, 4, 4),
-        height=5 * factor,
-        width=4 * factor,
-    )
-
-
-def test_latents_that_are_not_finite(idle) -> None:
-    latents = torch.full((1, idle.unet.config.in_channels, 4, 4), torch.nan)
-    refuses(idle, "NaN or infinity before the first step", latents=latents)
-
-
-def test_latents_and_seeds_that_disagree(idle) -> None:
+def test_latents_that_do_not_fit(idle) -> None:
     latents = torch.zeros(1, idle.unet.config.in_channels, 4, 4)
-    refuses(idle, "3 generators or seeds were given for 1", latents=latents, seed=[1, 2, 3])
+    bad_calls = [
+        ("latents must have shape", {"latents": latents, "height": 40, "width": 32}),
+        ("NaN or infinity before the first step", {"latents": latents / 0}),
+        ("3 generators or seeds were given for 1", {"latents": latents, "seed": [1, 2, 3]}),
+        ("floating point, got torch.int64", {"latents": latents.long()}),
+        ("floating point, got torch.complex64", {"latents": latents.to(torch.complex64)}),
+        ("floating point, got ndarray", {"latents": latents.numpy()}),
+    ]
+    for match, arguments in bad_calls:
+        refuses(idle, match, **arguments)
 
 
 def test_denoise_refuses_at_the_call_not_at_the_first_step(idle) -> None:
@@ -164,7 +143,7 @@ def test_denoise_refuses_at_the_call_not_at_the_first_step(idle) -> None:
             denoise(idle.unet, idle.scheduler, noise, text_embeddings, **arguments)
 
 
-@pytest.mark.parametrize("scheduler", [DDIMScheduler, 5, [], FlowMatchEulerDiscreteScheduler()])
+@pytest.mark.parametrize("scheduler", NO_SCHEDULER)
 def test_what_is_no_scheduler(idle, scheduler) -> None:
     refuses(idle, "scheduler must be a name, or a diffusers scheduler", scheduler=scheduler)
 
