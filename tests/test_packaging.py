@@ -54,6 +54,7 @@ def test_the_wheel_is_small_and_whole(wheel: Path) -> None:
     assert packed == expected
 
 
+@pytest.mark.thorough
 def test_an_installed_wheel_paints_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "site"
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "-q", "--target", str(target)]

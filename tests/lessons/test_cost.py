@@ -64,6 +64,7 @@ def test_weights_are_counted_exactly(components: Components) -> None:
         assert part.weights == sum(one.numel() * one.element_size() for one in held)
 
 
+@pytest.mark.thorough
 def test_the_real_one_without_a_download() -> None:
     full, half = (memory_budget(SD_V1_4, dtype=dtype) for dtype in (torch.float32, torch.float16))
     assert torch.get_default_dtype() == torch.float32  # put back
@@ -76,6 +77,7 @@ def test_the_real_one_without_a_download() -> None:
     assert memory_budget(SD_V1_5) == full
 
 
+@pytest.mark.thorough
 def test_a_larger_picture_needs_more_but_not_more_weights() -> None:
     small, large = memory_budget(TINY_SD), memory_budget(TINY_SD, 256, 256)
     two = memory_budget(TINY_SD, batch_size=2)

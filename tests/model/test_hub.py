@@ -462,6 +462,7 @@ def test_a_check_that_was_interrupted_is_made_up_for(
     assert (fetched / VAE).read_bytes() == (v1_shaped / VAE).read_bytes()
 
 
+@pytest.mark.thorough
 def test_a_download_can_be_interrupted(hub: LocalHub) -> None:
     """At once, and not when the file of some gigabytes is there."""
     hub.fail(VAE, drips=True)

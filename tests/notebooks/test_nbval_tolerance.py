@@ -59,6 +59,7 @@ def write_notebook(path, printed: str, stored: str) -> None:
     nbformat.write(notebook, path)
 
 
+@pytest.mark.thorough
 def test_nbval_itself_fails_on_a_wrong_number(pytester: pytest.Pytester) -> None:
     """The project's own conftest.py installs the hook in a real nbval run, in a fresh process."""
     root = Path(__file__).parents[2]

@@ -588,6 +588,7 @@ def test_renders_show_the_prompts_facts():
         assert np.array_equal(picture.permute(1, 2, 0).numpy(), expected)
 
 
+@pytest.mark.thorough
 def test_the_whole_evaluation_at_toy_size(components, tmp_path, monkeypatch):
     settings = EvaluationSettings(
         num_prompts=2,

@@ -20,6 +20,7 @@ def noise_of_batch(index, shape):
 
 
 @torch.no_grad()
+@pytest.mark.thorough
 def test_errors_agree_with_the_librarys_parts(monkeypatch):
     monkeypatch.setattr(noise_errors, "BATCH_SIZE", BATCH_SIZE)
     components = load_components(TINY_SD, device="cpu", dtype=torch.float32)
